@@ -1,0 +1,1 @@
+"""The drivers of a real machine: libvirt, netlink, dnsmasq, nft, qemu-img, namespaces."""
