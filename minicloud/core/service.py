@@ -1,0 +1,38 @@
+"""What a service is to the daemon: the "plugin" that the composition root puts together.
+
+The built-in services are a literal list in `daemon.py`; others come through the entry point group `minicloud.services`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, Protocol
+
+from sqlite_utils.migrations import Migrations
+
+from minicloud.core.reconcile import Reconciler
+
+
+class Service(Protocol):
+    """A module of the cloud.
+
+    Attributes:
+        name: "identity", "image", "placement", "network", "volume", "compute"; the first word of undo records.
+        migrations: its part of the schema, append only.
+        dialect: how its API differs from the others' (`api.dialect.Dialect`), None for a service without a wire.
+        routes: its operations (`api.route.Route`).
+    """
+
+    name: str
+    migrations: Migrations
+    dialect: Any
+    routes: Sequence[Any]
+
+    def reconcilers(self) -> Sequence[Reconciler]:
+        """Its loops; they run once, in this order, before the door opens."""
+
+    async def start(self) -> None:
+        """Begin what lives as long as the daemon (listeners, subscriptions)."""
+
+    async def stop(self) -> None:
+        """End that."""

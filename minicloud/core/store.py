@@ -1,0 +1,405 @@
+"""The one SQLite file: one writer, readers, and a function as the transaction.
+
+`await store.write(fn, ...)` runs `fn(db, ...)` on the writer's thread in one transaction. The function is plain and
+cannot await, so no transaction is ever held across I/O, and one that spans several services is just a function that
+calls theirs (names ending in `_in`, `db` first). A reply means durable: writes that wait together share one fsync,
+but none is answered before it. `store.read(fn, ...)` runs on the loop's own read-only connection and takes
+microseconds; `await store.scan(fn, ...)` is for long reads, on a thread.
+
+Only the writer's connection writes and checkpoints (SQLite before 3.51.3 can lose a reset WAL otherwise).
+"""
+
+from __future__ import annotations
+
+import asyncio
+import concurrent.futures
+import contextlib
+import dataclasses
+import json
+import queue
+import sqlite3
+import threading
+import types
+import typing
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Concatenate, Generic, ParamSpec, TypeVar
+
+import structlog
+from sqlite_utils import Database
+from sqlite_utils.migrations import Migrations
+
+from minicloud.core.errors import Conflict, Invalid, NotFound, Unavailable
+
+log = structlog.get_logger(__name__)
+
+P = ParamSpec("P")
+R = TypeVar("R")
+Row = TypeVar("Row")
+
+BATCH = 128
+"""Transactions that may share one fsync."""
+
+
+class Db(sqlite3.Connection):
+    """A connection as transactions see it: SQLite's own, plus work to do once the transaction is durable."""
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self.waiting: list[tuple[Callable[..., object], tuple[Any, ...]]] = []
+
+    def after_commit(self, call: Callable[..., object], *args: Any) -> None:
+        """Have `call(*args)` run on the loop when this transaction is durable; never if it is rolled back."""
+        self.waiting.append((call, args))
+
+
+@dataclass(slots=True)
+class _Job:
+    run: Callable[[Db], Any]
+    done: asyncio.Future[Any]
+    loop: asyncio.AbstractEventLoop
+    result: Any = None
+    error: BaseException | None = None
+
+
+class Store:
+    """The database of one daemon.
+
+    Args:
+        path: the file; its folder exists. A second daemon on the same file is kept away by `daemon.py`'s lock.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self._jobs: queue.SimpleQueue[_Job | None] = queue.SimpleQueue()
+        self._thread: threading.Thread | None = None
+        self._reader: Db | None = None
+        self._scanners = concurrent.futures.ThreadPoolExecutor(2, "store-scan")
+        self._broken: str | None = None
+
+    def open(self, migrations: Iterable[Migrations]) -> None:
+        """Make or migrate the file, then start the writer. Blocks for some milliseconds; called before serving.
+
+        Raises:
+            Unavailable: the file is damaged, or of a newer minicloud.
+        """
+        writer = self._connect(read_only=False)
+        try:
+            if writer.execute("PRAGMA quick_check(1)").fetchone()[0] != "ok":
+                raise Unavailable(f"Cannot use the database {self.path}: it is damaged; restore the last backup.")
+            database = Database(writer)
+            for one in migrations:
+                known = {m.name for m in one.pending(database)} | {m.name for m in one.applied(database)}
+                extra = {m.name for m in one.applied(database)} - {m.name for m in one._migrations}
+                if extra and known:
+                    raise Unavailable(
+                        f"Cannot use the database {self.path}: a newer minicloud made it ({', '.join(sorted(extra))})."
+                    )
+                one.apply(database)
+        except sqlite3.DatabaseError as error:
+            writer.close()
+            raise Unavailable(f"Cannot use the database {self.path}: {error}.") from error
+        except BaseException:
+            writer.close()
+            raise
+        self._thread = threading.Thread(target=self._write_forever, args=(writer,), name="store-write", daemon=True)
+        self._thread.start()
+        self._reader = self._connect(read_only=True)
+
+    async def close(self) -> None:
+        """Finish what is queued, checkpoint, let go of the file."""
+        if self._thread is not None:
+            self._jobs.put(None)
+            await asyncio.to_thread(self._thread.join)
+        if self._reader is not None:
+            self._reader.close()
+        self._scanners.shutdown(wait=True)
+
+    async def write(self, fn: Callable[Concatenate[Db, P], R], *args: P.args, **kwargs: P.kwargs) -> R:
+        """Run `fn(db, ...)` as one durable transaction and return its result.
+
+        Whatever `fn` raises rolls everything back and comes out here. Raises `Unavailable` when the disk is full or the
+        file can't be written; then nothing is changed.
+        """
+        loop = asyncio.get_running_loop()
+        job = _Job(lambda db: fn(db, *args, **kwargs), loop.create_future(), loop)
+        if self._broken:
+            raise Unavailable(self._broken, retry_after=5)
+        self._jobs.put(job)
+        # a write that has begun takes place: a caller who goes away must not leave half of what follows it undone
+        result: R = await asyncio.shield(job.done)
+        return result
+
+    def read(self, fn: Callable[Concatenate[Db, P], R], *args: P.args, **kwargs: P.kwargs) -> R:
+        """Run a short read on one snapshot, at once, on the caller's (the loop's) thread."""
+        assert self._reader is not None, "the store is not open"
+        if self._reader.in_transaction:  # a read inside a read shares its snapshot
+            return fn(self._reader, *args, **kwargs)
+        self._reader.execute("BEGIN")
+        try:
+            return fn(self._reader, *args, **kwargs)
+        finally:
+            self._reader.execute("COMMIT")
+
+    async def scan(self, fn: Callable[Concatenate[Db, P], R], *args: P.args, **kwargs: P.kwargs) -> R:
+        """Run a long read on a thread with a connection of its own."""
+
+        def run() -> R:
+            with contextlib.closing(self._connect(read_only=True)) as db:
+                return fn(db, *args, **kwargs)
+
+        return await asyncio.get_running_loop().run_in_executor(self._scanners, run)
+
+    def _connect(self, *, read_only: bool) -> Db:
+        db = sqlite3.connect(
+            f"file:{self.path}?mode={'ro' if read_only else 'rwc'}",
+            uri=True,
+            isolation_level=None,
+            check_same_thread=False,
+            cached_statements=512,
+            factory=Db,
+        )
+        db.execute("PRAGMA busy_timeout = 5000")
+        if not read_only:
+            self.path.chmod(0o600)
+            db.execute("PRAGMA journal_mode = WAL")
+            db.execute("PRAGMA synchronous = FULL")
+            db.execute("PRAGMA foreign_keys = ON")
+        else:
+            db.execute("PRAGMA query_only = ON")
+        return db
+
+    def _write_forever(self, db: Db) -> None:
+        running = True
+        while running:
+            batch = [self._jobs.get()]
+            with contextlib.suppress(queue.Empty):
+                while len(batch) < BATCH:
+                    batch.append(self._jobs.get_nowait())
+            running = None not in batch
+            jobs = [job for job in batch if job is not None]
+            if jobs:
+                self._commit(db, jobs)
+        db.close()
+
+    def _commit(self, db: Db, jobs: Sequence[_Job]) -> None:
+        waiting: list[tuple[Callable[..., object], tuple[Any, ...]]] = []
+        try:
+            db.execute("BEGIN IMMEDIATE")
+            for job in jobs:
+                db.waiting = []
+                db.execute("SAVEPOINT one")
+                try:
+                    job.result = job.run(db)
+                    db.execute("RELEASE one")
+                    waiting += db.waiting
+                except sqlite3.OperationalError:
+                    raise  # the file itself is in trouble: the whole batch fails
+                except BaseException as error:
+                    job.error = error
+                    db.execute("ROLLBACK TO one")
+                    db.execute("RELEASE one")
+            db.execute("COMMIT")
+        except sqlite3.Error as error:
+            waiting = []
+            with contextlib.suppress(sqlite3.Error):
+                db.execute("ROLLBACK")
+            if "syntax" in str(error) or "no such" in str(error):  # a bug of ours, not the disk's
+                failure: BaseException = error
+            else:
+                log.error("the database cannot be written", error=str(error))
+                failure = Unavailable("Cannot save this: the database cannot be written now.", retry_after=5)
+            for job in jobs:
+                job.error = job.error or failure
+        try:
+            jobs[0].loop.call_soon_threadsafe(_answer, jobs, waiting)
+        except RuntimeError:  # the loop is closed: nobody waits any more
+            log.warning("a transaction ended after the loop", jobs=len(jobs))
+
+
+def _answer(jobs: Sequence[_Job], waiting: Sequence[tuple[Callable[..., object], tuple[Any, ...]]]) -> None:
+    for call, args in waiting:
+        try:
+            call(*args)
+        except Exception:
+            log.exception("work after a commit failed")
+    for job in jobs:
+        if job.done.done():
+            continue
+        if job.error is not None:
+            job.done.set_exception(job.error)
+        else:
+            job.done.set_result(job.result)
+
+
+@dataclass(frozen=True, slots=True)
+class Page:
+    """Which part of a list is wanted.
+
+    Attributes:
+        limit: at most so many rows; None is all.
+        marker: key of the row after which the page starts.
+        sorts: (column, ascending) pairs; the key is always added as the last.
+        reverse: the page that *ends* before the marker.
+    """
+
+    limit: int | None = None
+    marker: str | None = None
+    sorts: tuple[tuple[str, bool], ...] = ()
+    reverse: bool = False
+
+
+def _scalar(hint: Any) -> Any:
+    """The one type that is left of `X | None`."""
+    if isinstance(hint, types.UnionType) or typing.get_origin(hint) is typing.Union:
+        kept = [one for one in typing.get_args(hint) if one is not type(None)]
+        return kept[0] if len(kept) == 1 else hint
+    return hint
+
+
+class Table(Generic[Row]):
+    """Maps the rows of one table to a frozen dataclass whose fields are its columns, in their order.
+
+    Fields of a mapping, list or tuple type are JSON columns; bool fields are 0 or 1. Anything cleverer than these
+    methods is SQL in the resource's file.
+
+    Args:
+        name: of the table.
+        row: the dataclass.
+        key: the primary key's column.
+        noun: how messages call one row: "Server".
+    """
+
+    def __init__(self, name: str, row: type[Row], *, key: str = "id", noun: str) -> None:
+        self.name, self.row, self.key, self.noun = name, row, key, noun
+        hints = typing.get_type_hints(row)
+        self.columns = tuple(field.name for field in dataclasses.fields(row))  # type: ignore[arg-type]
+        self._select = f"SELECT {', '.join(f'{name}.{column}' for column in self.columns)} FROM {name}"
+        self._insert = f"INSERT INTO {name} ({', '.join(self.columns)}) VALUES ({', '.join('?' * len(self.columns))})"
+        self._decode: list[tuple[int, Callable[[Any], Any]]] = []
+        self._encode: dict[str, Callable[[Any], Any]] = {}
+        for index, column in enumerate(self.columns):
+            kind = _scalar(hints[column])
+            origin = typing.get_origin(kind) or kind
+            if origin is bool:
+                self._decode.append((index, bool))
+            elif origin is tuple:
+                self._decode.append((index, lambda text: tuple(json.loads(text))))
+                self._encode[column] = _to_json
+            elif origin in (dict, list, Mapping, Any):
+                self._decode.append((index, json.loads))
+                self._encode[column] = _to_json
+            elif isinstance(origin, type) and issubclass(origin, str) and origin is not str:
+                self._decode.append((index, origin))  # an enumeration of strings
+
+    def _row(self, values: tuple[Any, ...]) -> Row:
+        if self._decode:
+            listed = list(values)
+            for index, decode in self._decode:
+                if listed[index] is not None:
+                    listed[index] = decode(listed[index])
+            return self.row(*listed)
+        return self.row(*values)
+
+    def _value(self, column: str, value: Any) -> Any:
+        encode = self._encode.get(column)
+        return value if encode is None or value is None else encode(value)
+
+    def get(self, db: Db, key: str | int | None) -> Row | None:
+        """The row with this key."""
+        found = db.execute(f"{self._select} WHERE {self.key} = ?", (key,)).fetchone()
+        return None if found is None else self._row(found)
+
+    def need(self, db: Db, key: str | int | None) -> Row:
+        """The row with this key; `NotFound` names the noun and the key."""
+        row = self.get(db, key)
+        if row is None:
+            raise NotFound(f"{self.noun} {key} could not be found.")
+        return row
+
+    def where(
+        self, db: Db, condition: str = "", params: Sequence[Any] = (), *, order: str = "", limit: int | None = None
+    ) -> list[Row]:
+        """Rows that satisfy an SQL condition over `params`, ordered by an SQL expression."""
+        sql = self._select + (f" WHERE {condition}" if condition else "")
+        sql += (f" ORDER BY {order}" if order else "") + (f" LIMIT {limit:d}" if limit is not None else "")
+        return [self._row(values) for values in db.execute(sql, params)]
+
+    def first(self, db: Db, condition: str, params: Sequence[Any] = (), *, order: str = "") -> Row | None:
+        """The first such row, if any."""
+        rows = self.where(db, condition, params, order=order, limit=1)
+        return rows[0] if rows else None
+
+    def joined(self, db: Db, rest: str, params: Sequence[Any] = ()) -> list[Row]:
+        """Rows of `SELECT <columns> FROM <table> <rest>`: joins, groups, limits."""
+        return [self._row(values) for values in db.execute(f"{self._select} {rest}", params)]
+
+    def count(self, db: Db, condition: str = "", params: Sequence[Any] = ()) -> int:
+        """How many rows satisfy a condition."""
+        sql = f"SELECT count(*) FROM {self.name}" + (f" WHERE {condition}" if condition else "")
+        return int(db.execute(sql, params).fetchone()[0])
+
+    def page(self, db: Db, page: Page, condition: str = "", params: Sequence[Any] = ()) -> list[Row]:
+        """One page of the rows that satisfy a condition: keyset paging over any columns, missing values sort first.
+
+        Raises:
+            Invalid: an unknown sort column, or a marker that is no row.
+        """
+        sorts = [*page.sorts, *([] if any(c == self.key for c, _ in page.sorts) else [(self.key, True)])]
+        for column, _ in sorts:
+            if column not in self.columns:
+                raise Invalid(f"Cannot sort by {column}: {self.noun} has no such attribute.")
+        if page.reverse:
+            sorts = [(column, not ascending) for column, ascending in sorts]
+        keys = [f"coalesce({self.name}.{column}, '')" for column, _ in sorts]
+        clauses, values = [f"({condition})"] if condition else [], list(params)
+        if page.marker is not None:
+            marked = db.execute(f"SELECT {', '.join(keys)} FROM {self.name} WHERE {self.key} = ?", (page.marker,)).fetchone()
+            if marked is None:
+                raise Invalid(f"Cannot continue the list: marker {page.marker} could not be found.")
+            parts = []
+            for index, (_, ascending) in enumerate(sorts):
+                same = [f"{key} = ?" for key in keys[:index]]
+                parts.append("(" + " AND ".join([*same, f"{keys[index]} {'>' if ascending else '<'} ?"]) + ")")
+                values += [*marked[:index], marked[index]]
+            clauses.append("(" + " OR ".join(parts) + ")")
+        order = ", ".join(f"{key} {'ASC' if up else 'DESC'}" for key, (_, up) in zip(keys, sorts, strict=True))
+        rows = self.where(db, " AND ".join(clauses), values, order=order, limit=page.limit)
+        return rows[::-1] if page.reverse else rows
+
+    def insert(self, db: Db, row: Row) -> Row:
+        """Add a row."""
+        db.execute(self._insert, [self._value(column, getattr(row, column)) for column in self.columns])
+        return row
+
+    def change(self, db: Db, key: str | int, /, expect: Mapping[str, Any] | None = None, **values: Any) -> Row:
+        """Set columns of one row and return it.
+
+        Raises:
+            NotFound: no such row.
+            Conflict: it no longer has the values in `expect` (a value may be a list of allowed ones).
+        """
+        row = self.need(db, key)
+        for column, wanted in (expect or {}).items():
+            found = getattr(row, column)
+            if found not in (wanted if isinstance(wanted, list | tuple | set | frozenset) else (wanted,)):
+                raise Conflict(f"Cannot change {self.noun} {key}: its {column} is {found}.")
+        if values:
+            settings = ", ".join(f"{column} = ?" for column in values)
+            encoded = [self._value(column, value) for column, value in values.items()]
+            db.execute(f"UPDATE {self.name} SET {settings} WHERE {self.key} = ?", [*encoded, key])
+            row = dataclasses.replace(row, **values)  # type: ignore[type-var]
+        return row
+
+    def delete(self, db: Db, key: str | int) -> bool:
+        """Remove a row; whether there was one."""
+        return db.execute(f"DELETE FROM {self.name} WHERE {self.key} = ?", (key,)).rowcount > 0
+
+    def delete_where(self, db: Db, condition: str, params: Sequence[Any] = ()) -> int:
+        """Remove all rows that satisfy a condition; how many there were."""
+        return db.execute(f"DELETE FROM {self.name} WHERE {condition}", params).rowcount
+
+
+def _to_json(value: Any) -> str:
+    return json.dumps(value, separators=(",", ":"), sort_keys=True)
