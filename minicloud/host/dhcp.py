@@ -89,7 +89,7 @@ class Lease:
 
 class Dhcp(Protocol):
     """Runs servers. A server that dies is started again (with growing pauses); it outlives this daemon, and `open` of
-    the next one takes it over. `changed` tells of leases that appear."""
+    the next one takes it over."""
 
     async def open(self) -> None:
         """Look for servers that an earlier daemon left, and watch them."""

@@ -1,9 +1,9 @@
 """What the cloud asks of the machine's links: bridges, taps, veth pairs, addresses and routes.
 
 Pure: what should be (frozen descriptions) and the protocol. `network/plan.py` computes the descriptions from rows;
-`host/real/links.py` makes them true over netlink, `host/fake/links.py` remembers them.
+`host/real/netlink.py` makes them true over netlink, `host/fake/links.py` remembers them.
 
-Names carry our mark and fit the kernel's 15 bytes: two letters, one for the kind, eleven characters of the id.
+Names carry our mark and fit the kernel's 15 bytes: three letters that name the kind, eleven characters of the id.
 """
 
 from __future__ import annotations
@@ -12,19 +12,24 @@ from dataclasses import dataclass
 from typing import Protocol
 
 
+BRIDGE_MARK = "mcb"
+TAP_MARK = "mct"
+LEG_MARK = "mcv"
+
+
 def bridge_name(network_id: str) -> str:
     """The bridge of a network."""
-    return "mcb" + network_id[:11]
+    return BRIDGE_MARK + network_id[:11]
 
 
 def tap_name(port_id: str) -> str:
     """The tap of a machine's port."""
-    return "mct" + port_id[:11]
+    return TAP_MARK + port_id[:11]
 
 
 def veth_name(port_id: str) -> str:
     """The bridge's end of the pair that leads into a namespace (DHCP, router interface or gateway port)."""
-    return "mcv" + port_id[:11]
+    return LEG_MARK + port_id[:11]
 
 
 def inner_name(port_id: str) -> str:
