@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
+from pathlib import Path
 from typing import Protocol
 
 
@@ -178,6 +179,10 @@ class Hypervisor(Protocol):
 
     async def resize_disk(self, server_id: str, disk_id: str, size: int) -> None:
         """Tell a running machine that a disk has grown to `size` bytes (grows the image, too)."""
+
+    async def copy_disk(self, server_id: str, disk_id: str, target: Path, *, format: str) -> None:
+        """An independent, flat copy of a running (or paused) machine's disk as it is at this moment, while the machine
+        goes on. Of a machine that is off, `Disks.convert` makes it."""
 
     async def actual(self) -> dict[str, DomainSeen]:
         """Every machine that bears our mark, by server id."""
