@@ -7,7 +7,8 @@ by MINICLOUD_SANDBOX=1. Outside of it only the fake half is collected: nothing h
 from __future__ import annotations
 
 import os
-from collections.abc import AsyncIterator
+import tempfile
+from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 
 import pytest
@@ -47,3 +48,11 @@ async def namespaces(kind: str, world: World, tmp_path: Path) -> AsyncIterator[N
     yield made
     for name in await made.actual():
         await made.remove(name)
+
+
+@pytest.fixture
+def folder() -> Iterator[Path]:
+    """A folder with a short name (socket paths end at 107 bytes), through which the hypervisor's user may pass."""
+    with tempfile.TemporaryDirectory(prefix="mc-") as name:
+        os.chmod(name, 0o711)
+        yield Path(name)

@@ -89,7 +89,8 @@ class FakeHypervisor:
             self._domains[spec.id] = known | {"spec": plain}
 
     async def start(self, server_id: str, *, paused: bool = False) -> None:
-        """As promised; like a real one it wants every disk's file, and none that another machine writes to."""
+        """As promised; like a real one it wants every disk's file and every card's tap, and no disk
+        that another machine writes to."""
         domain = self._domain(server_id, "start")
         if domain["power"] in _ON:
             return
@@ -97,6 +98,8 @@ class FakeHypervisor:
             disks, nics = domain["spec"]["disks"], domain["spec"]["nics"]
             for disk in disks:
                 self._check_disk(server_id, disk, "start")
+            for nic in nics:
+                self._check_tap(server_id, nic, "start")
             self._boot(domain)
             domain["live"] = {"disks": list(disks), "nics": list(nics)}
             domain["power"] = Power.PAUSED if paused else Power.RUNNING
@@ -161,6 +164,8 @@ class FakeHypervisor:
     async def attach_nic(self, server_id: str, nic: NicSpec) -> None:
         """As promised."""
         domain = self._domain(server_id, "attach a network card to")
+        if domain["power"] in _ON:
+            self._check_tap(server_id, asdict(nic), "attach a network card to")
         async with self._world.step("hypervisor.attach_nic", server_id):
             self._put(domain, "nics", "port_id", asdict(nic))
 
@@ -271,6 +276,10 @@ class FakeHypervisor:
             for held in other["live"]["disks"]:
                 if held["path"] == disk["path"] and not (held["shareable"] and disk["shareable"]):
                     raise HostFailure(f"Cannot {what} the machine {server_id}: disk {disk['id']} is in use elsewhere.")
+
+    def _check_tap(self, server_id: str, nic: dict[str, Any], what: str) -> None:
+        if nic["tap"] not in self._world.section("taps"):
+            raise HostFailure(f"Cannot {what} the machine {server_id}: port {nic['port_id']} has no tap.")
 
     def _put(self, domain: dict[str, Any], kind: str, key: str, thing: dict[str, Any]) -> None:
         self._take(domain, kind, key, thing[key])
