@@ -93,7 +93,7 @@ async def test_a_raw_disk_that_looks_like_qcow2_is_read_as_bytes(disks: Disks, f
     length = (folder / "trap").stat().st_size
     assert (await disks.inspect(folder / "trap", format="raw")).virtual_size == length
     await disks.convert(folder / "trap", folder / "plain", source_format="raw", target_format="raw")
-    assert (folder / "plain").stat().st_size == length
+    assert length <= (folder / "plain").stat().st_size < length + 512
 
 
 async def test_a_missing_file_is_a_failure_without_the_path_in_its_message(disks: Disks, folder: Path) -> None:
