@@ -38,5 +38,6 @@ class Host:
     async def close(self) -> None:
         """Let go of everything; guests, servers and filters go on."""
         await self.dhcp.close()
+        await self.links.close()
         await self.hypervisor.close()
         await self.firewall.close()

@@ -11,10 +11,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Protocol
 
-
 BRIDGE_MARK = "mcb"
 TAP_MARK = "mct"
 LEG_MARK = "mcv"
+INNER_MARK = "mci"
 
 
 def bridge_name(network_id: str) -> str:
@@ -34,7 +34,7 @@ def veth_name(port_id: str) -> str:
 
 def inner_name(port_id: str) -> str:
     """The namespace's end of that pair."""
-    return "mci" + port_id[:11]
+    return INNER_MARK + port_id[:11]
 
 
 @dataclass(frozen=True, slots=True)
@@ -133,6 +133,9 @@ class Links(Protocol):
 
     async def actual(self) -> LinksSeen:
         """What bears our mark on this host."""
+
+    async def close(self) -> None:
+        """End announcements that are still going out; links stay as they are."""
 
     async def interfaces(self) -> frozenset[str]:
         """Names of all interfaces of the host's own namespace (to check a provider network's)."""

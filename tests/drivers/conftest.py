@@ -13,8 +13,10 @@ from pathlib import Path
 
 import pytest
 
+from minicloud.host.fake.links import FakeLinks
 from minicloud.host.fake.namespaces import FakeNamespaces
 from minicloud.host.fake.world import World
+from minicloud.host.links import BRIDGE_MARK, LEG_MARK, TAP_MARK, Links
 from minicloud.host.namespaces import Namespaces
 
 KINDS = [
@@ -25,7 +27,7 @@ KINDS = [
 
 @pytest.fixture(params=KINDS)
 def kind(request: pytest.FixtureRequest) -> str:
-    """"fake" or "real"."""
+    """ "fake" or "real"."""
     return str(request.param)
 
 
@@ -56,3 +58,38 @@ def folder() -> Iterator[Path]:
     with tempfile.TemporaryDirectory(prefix="mc-") as name:
         os.chmod(name, 0o711)
         yield Path(name)
+
+
+@pytest.fixture
+async def links(kind: str, world: World, namespaces: Namespaces) -> AsyncIterator[Links]:
+    """The links of either machine; what a test left is removed."""
+    made: Links
+    if kind == "fake":
+        made = FakeLinks(world)
+    else:
+        from minicloud.host.real.namespaces import MountedNamespaces
+        from minicloud.host.real.netlink import NetlinkLinks
+
+        assert isinstance(namespaces, MountedNamespaces)
+        made = NetlinkLinks(namespaces)
+    yield made
+    await made.close()
+    for name in await made.interfaces():
+        if name.startswith(BRIDGE_MARK):
+            await made.remove_bridge(name)
+        elif name.startswith((TAP_MARK, LEG_MARK)):
+            await made.remove_link(name)
+
+
+@pytest.fixture
+def real_only(kind: str) -> None:
+    """For suites that observe a kernel. Outside of a sandbox they are not collected at all, see below."""
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Keep the kernel's suites to the real machine: no fake half of them exists."""
+    items[:] = [
+        item
+        for item in items
+        if "real_only" not in getattr(item, "fixturenames", ()) or item.callspec.params["kind"] == "real"  # type: ignore[attr-defined]
+    ]

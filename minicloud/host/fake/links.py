@@ -87,6 +87,9 @@ class FakeLinks:
                 raise HostFailure(f"Cannot announce {address}: namespace {space} does not exist.")
             self.announced.append((space, link, address))
 
+    async def close(self) -> None:
+        """See `Links.close`."""
+
     async def actual(self) -> LinksSeen:
         """See `Links.actual`."""
         members: dict[str, set[str]] = {name: set() for name in self._world.section("bridges")}
