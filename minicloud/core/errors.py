@@ -68,7 +68,11 @@ class UnsupportedMedia(Refusal):
 
 
 class NotAcceptable(Refusal):
-    """A microversion outside the range that this service speaks."""
+    """A microversion outside the range that this service speaks; `low` and `high` are the ends of that range."""
+
+    def __init__(self, message: str, *, low: str = "", high: str = "") -> None:
+        super().__init__(message)
+        self.low, self.high = low, high
 
 
 class PreconditionFailed(Refusal):

@@ -113,7 +113,7 @@ def inside(path: Path | None, work: Callable[..., Result], *arguments: Any) -> R
         try:
             _enter(path)
             outcome.set_result(work(*arguments))
-        except BaseException as error:  # noqa: BLE001 - the caller gets it, whatever it is
+        except BaseException as error:
             outcome.set_exception(error)
 
     thread = threading.Thread(target=enter_and_work, name="namespace", daemon=True)
