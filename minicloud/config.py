@@ -1,0 +1,164 @@
+"""Every option of the daemon, from one TOML file; `examples/minicloud.toml` shows them all with their defaults.
+
+Unknown options and wrong types refuse the start in one line that names the option, the value and what was wanted.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import tomllib
+import typing
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from minicloud.core.errors import Invalid
+
+
+@dataclass(frozen=True)
+class Api:
+    """The door."""
+
+    listen: str = "127.0.0.1"
+    port: int = 5050
+    public_url: str = ""
+    """What clients use, when it is not `http://listen:port` (a proxy in front, a name)."""
+    region: str = "RegionOne"
+
+
+@dataclass(frozen=True)
+class Paths:
+    """Where things lie. The run folder holds sockets: keep it short."""
+
+    state: str = "/var/lib/minicloud"
+    cache: str = "/var/cache/minicloud"
+    run: str = "/run/minicloud"
+    namespaces: str = "/run/netns"
+
+
+@dataclass(frozen=True)
+class Identity:
+    """Tokens and passwords. Seconds and counts."""
+
+    token_seconds: int = 14400
+    key_rotation_seconds: int = 86400
+    keys_kept: int = 3
+    hash_threads: int = 2
+    argon2_memory_kib: int = 19456
+    argon2_time: int = 2
+    login_failures: int = 10
+    login_window_seconds: int = 900
+
+
+@dataclass(frozen=True)
+class Image:
+    """Images. Bytes."""
+
+    size_limit: int = 64 * 1024**3
+    cache_bytes: int = 40 * 1024**3
+
+
+@dataclass(frozen=True)
+class Compute:
+    """Machines."""
+
+    libvirt_uri: str = "qemu:///system"
+    cpu_ratio: float = 4.0
+    ram_ratio: float = 1.0
+    disk_ratio: float = 1.0
+    reserved_ram_mb: int = 512
+    reserved_disk_gb: int = 1
+    shutdown_seconds: int = 60
+    dhcp_domain: str = "novalocal"
+    vnc: bool = True
+    machine: str = "q35"
+
+
+@dataclass(frozen=True)
+class Network:
+    """Networks. The external one is made at first start; an empty CIDR makes none."""
+
+    external_name: str = "public"
+    external_cidr: str = "172.24.4.0/24"
+    external_gateway: str = "172.24.4.1"
+    external_physical: str = "public"
+    masquerade: bool = True
+    mtu: int = 1500
+    dns_servers: tuple[str, ...] = ()
+    metadata_port: int = 8775
+    physical_networks: dict[str, str] = field(default_factory=dict)
+    """Provider network name -> interface of this host that becomes a member of its bridge."""
+
+
+@dataclass(frozen=True)
+class Volume:
+    """Volumes."""
+
+    format: str = "qcow2"
+    reserved_gb: int = 1
+
+
+@dataclass(frozen=True)
+class Config:
+    """The whole file. `fake` runs the fake host: no root, no libvirt, nothing on this machine is touched."""
+
+    api: Api = field(default_factory=Api)
+    paths: Paths = field(default_factory=Paths)
+    identity: Identity = field(default_factory=Identity)
+    image: Image = field(default_factory=Image)
+    compute: Compute = field(default_factory=Compute)
+    network: Network = field(default_factory=Network)
+    volume: Volume = field(default_factory=Volume)
+    fake: bool = False
+    log_json: bool = False
+
+    @property
+    def state(self) -> Path:
+        """The state folder."""
+        return Path(self.paths.state)
+
+    @property
+    def public_url(self) -> str:
+        """What the catalogue tells clients, without a slash at the end."""
+        return (self.api.public_url or f"http://{self.api.listen}:{self.api.port}").rstrip("/")
+
+
+def load(path: Path | None) -> Config:
+    """The configuration of a file; without one, the defaults.
+
+    Raises:
+        Invalid: the file is missing, no TOML, or has an option that is unknown or of a wrong type.
+    """
+    if path is None:
+        return Config()
+    try:
+        with path.open("rb") as file:
+            told = tomllib.load(file)
+    except (OSError, tomllib.TOMLDecodeError) as error:
+        raise Invalid(f"Cannot read the configuration {path}: {error}.") from None
+    return _section(Config, told, "")
+
+
+def _section(kind: Any, told: dict[str, Any], prefix: str) -> Any:
+    hints = typing.get_type_hints(kind)
+    values: dict[str, Any] = {}
+    for name, value in told.items():
+        if name not in hints:
+            raise Invalid(f"Cannot use the option {prefix}{name}: there is no such option.")
+        hint = hints[name]
+        if dataclasses.is_dataclass(hint) and isinstance(value, dict):
+            values[name] = _section(hint, value, f"{prefix}{name}.")
+        else:
+            values[name] = _checked(hint, value, prefix + name)
+    return kind(**values)
+
+
+def _checked(hint: Any, value: Any, name: str) -> Any:
+    origin = typing.get_origin(hint) or hint
+    if origin is tuple and isinstance(value, list):
+        return tuple(value)
+    if origin is float and type(value) is int:
+        return float(value)
+    if type(value) is not origin:
+        raise Invalid(f"Cannot use {value!r} for the option {name}: a {origin.__name__} is wanted.")
+    return value
