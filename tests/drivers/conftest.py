@@ -13,9 +13,13 @@ from pathlib import Path
 
 import pytest
 
+from minicloud.host.dhcp import Dhcp
+from minicloud.host.fake.dhcp import FakeDhcp
+from minicloud.host.fake.firewall import FakeFirewall
 from minicloud.host.fake.links import FakeLinks
 from minicloud.host.fake.namespaces import FakeNamespaces
 from minicloud.host.fake.world import World
+from minicloud.host.firewall import Firewall
 from minicloud.host.links import BRIDGE_MARK, LEG_MARK, TAP_MARK, Links
 from minicloud.host.namespaces import Namespaces
 
@@ -79,6 +83,45 @@ async def links(kind: str, world: World, namespaces: Namespaces) -> AsyncIterato
             await made.remove_bridge(name)
         elif name.startswith((TAP_MARK, LEG_MARK)):
             await made.remove_link(name)
+
+
+@pytest.fixture
+async def dhcp(kind: str, world: World, namespaces: Namespaces, folder: Path) -> AsyncIterator[Dhcp]:
+    """The DHCP of either machine; what a test left is removed."""
+    made: Dhcp
+    if kind == "fake":
+        made = FakeDhcp(world)
+    else:
+        from minicloud.host.real.dnsmasq import DnsmasqDhcp
+        from minicloud.host.real.namespaces import MountedNamespaces
+
+        assert isinstance(namespaces, MountedNamespaces)
+        made = DnsmasqDhcp(folder / "dnsmasq", namespaces)
+    await made.open()
+    yield made
+    for owner_id in await made.actual():
+        await made.remove(owner_id)
+    await made.close()
+
+
+@pytest.fixture
+async def firewall(kind: str, world: World, namespaces: Namespaces) -> AsyncIterator[Firewall]:
+    """The filter of either machine, empty."""
+    made: Firewall
+    if kind == "fake":
+        made = FakeFirewall(world)
+    else:
+        from minicloud.host.real.nft import NftFirewall
+
+        from minicloud.host.real.namespaces import MountedNamespaces
+
+        assert isinstance(namespaces, MountedNamespaces)
+        made = NftFirewall(namespaces)
+    await made.open()
+    await made.load(ports=(), groups=(), uplinks=())
+    yield made
+    await made.load(ports=(), groups=(), uplinks=())
+    await made.close()
 
 
 @pytest.fixture

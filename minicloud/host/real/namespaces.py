@@ -15,13 +15,14 @@ import os
 import socket
 import struct
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from concurrent.futures import Future
 from pathlib import Path
 from typing import Any, TypeVar
 
 from minicloud.core.errors import HostFailure
 from minicloud.host.namespaces import DHCP_PREFIX, ROUTER_PREFIX
+from minicloud.host.run import Finished, program, run
 
 CLONE_NEWNET = 0x40000000
 MS_BIND = 4096
@@ -103,6 +104,23 @@ class MountedNamespaces:
         while _is_namespace(path):
             _check(_libc.umount2(os.fsencode(path), MNT_DETACH), f"remove namespace {name}")
         path.unlink(missing_ok=True)
+
+
+async def run_inside(
+    namespaces: MountedNamespaces,
+    name: str,
+    argv: Sequence[str],
+    *,
+    timeout: float,
+    what: str | None = None,
+    check: bool = True,
+) -> Finished:
+    """Run a program to its end inside a namespace; see `run`. nsenter enters it, so no code of ours runs in the child."""
+    path = namespaces.path(name)
+    if not path.exists():
+        raise HostFailure(f"Cannot enter namespace {name}: it does not exist.")
+    full = ["nsenter", f"--net={path}", program(argv[0]), *argv[1:]]
+    return await run(full, timeout=timeout, what=what, check=check)
 
 
 def inside(path: Path | None, work: Callable[..., Result], *arguments: Any) -> Result:
