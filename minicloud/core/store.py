@@ -84,8 +84,9 @@ class Store:
         Raises:
             Unavailable: the file is damaged, or of a newer minicloud.
         """
-        writer = self._connect(read_only=False)
+        writer: Db | None = None
         try:
+            writer = self._connect(read_only=False)
             if writer.execute("PRAGMA quick_check(1)").fetchone()[0] != "ok":
                 raise Unavailable(f"Cannot use the database {self.path}: it is damaged; restore the last backup.")
             database = Database(writer)
@@ -97,11 +98,11 @@ class Store:
                         f"Cannot use the database {self.path}: a newer minicloud made it ({', '.join(sorted(extra))})."
                     )
                 one.apply(database)
-        except sqlite3.DatabaseError as error:
-            writer.close()
-            raise Unavailable(f"Cannot use the database {self.path}: {error}.") from error
-        except BaseException:
-            writer.close()
+        except BaseException as error:
+            if writer is not None:
+                writer.close()
+            if isinstance(error, sqlite3.DatabaseError):
+                raise Unavailable(f"Cannot use the database {self.path}: {error}.") from error
             raise
         self._thread = threading.Thread(target=self._write_forever, args=(writer,), name="store-write", daemon=True)
         self._thread.start()

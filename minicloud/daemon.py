@@ -1,0 +1,258 @@
+"""The composition root: builds every service in order, hands each exactly what it needs, starts and stops them.
+
+`start`: lock the state folder, migrate, open the host, recover operations, reconcile once, open the door, start the
+loops. `stop` is the reverse, and takes under two seconds; guests, DHCP servers and filters go on without us.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import fcntl
+import os
+import signal
+import socket
+from collections.abc import Callable
+from importlib.metadata import entry_points
+from pathlib import Path
+from typing import Any
+
+import structlog
+from aiohttp import web
+
+from minicloud import __version__
+from minicloud.api.app import Api
+from minicloud.config import Config
+from minicloud.core import operations, quota, trace
+from minicloud.core.clock import Clock, SystemClock
+from minicloud.core.errors import Conflict, Unavailable
+from minicloud.core.events import Events
+from minicloud.core.foundation import Foundation
+from minicloud.core.operations import Operations
+from minicloud.core.reconcile import Reconciler
+from minicloud.core.service import Service
+from minicloud.core.store import Store
+from minicloud.core.trace import Tracer, boundary
+from minicloud.host import Host
+
+log = structlog.get_logger(__name__)
+STOP_SECONDS = 1.0
+"""How long requests under way may take to end when the daemon stops."""
+
+
+class Daemon:
+    """One cloud in one process.
+
+    Args:
+        config: its options.
+        host: the drivers, real or fake.
+        clock: tests bring their own.
+        observer: told of every journal write (the crash harness).
+        admin_password: for the first start; None makes one, told once as `new_password`.
+    """
+
+    def __init__(
+        self,
+        config: Config,
+        host: Host,
+        *,
+        clock: Clock | None = None,
+        observer: Callable[[str], None] | None = None,
+        admin_password: str | None = None,
+    ) -> None:
+        clock = clock or SystemClock()
+        self.config, self.host = config, host
+        self.store = Store(config.state / "minicloud.db")
+        self.tracer = Tracer(self.store, clock)
+        self.operations = Operations(self.store, self.tracer, clock, observer=observer)
+        self.foundation = Foundation(self.store, Events(), self.operations, self.tracer, clock)
+        self._build(_traced(host))
+        self.new_password: str | None = None
+        self.reconcilers: list[Reconciler] = []
+        self._admin_password = admin_password
+        self._lock: int | None = None
+        self._runner: web.AppRunner | None = None
+        self._port = config.api.port
+        self._started_at = clock.monotonic()
+
+    def _build(self, host: Host) -> None:
+        foundation, config = self.foundation, self.config
+        # While the services are being built side by side, those that are not there yet are left out.
+        self.services: list[Service] = []
+        self.identity = identity = self._add("identity", "Identity", foundation, config)
+        self.image = image = self._add("image", "Image", foundation, host, config)
+        self.placement = placement = self._add("placement", "Placement", foundation, host, config)
+        self.network = network = self._add("network", "Network", foundation, host, config)
+        self.volume = volume = self._add("volume", "Volume", foundation, host, config, image=image)
+        self.compute = compute = self._add(
+            "compute", "Compute", foundation, host, config,
+            identity=identity, image=image, placement=placement, network=network, volume=volume,
+        )  # fmt: skip
+        self.metadata = self._add("metadata", "Metadata", foundation, host, config, network=network, compute=compute)
+        for entry in entry_points(group="minicloud.services"):
+            self.services.append(entry.load()(foundation, host, config))
+
+    def _add(self, name: str, kind: str, *args: Any, **neighbours: Any) -> Any:
+        import importlib.util
+
+        if importlib.util.find_spec(f"minicloud.{name}") is None or None in neighbours.values():
+            return None
+        service = getattr(importlib.import_module(f"minicloud.{name}"), kind)(*args, **neighbours)
+        self.services.append(service)
+        return boundary(service, name)
+
+    async def start(self) -> None:
+        """Bring the cloud up; returns when the door is open.
+
+        Raises:
+            Conflict: another daemon holds the state folder.
+            Unavailable: the database or the host can't be used.
+        """
+        self.config.state.mkdir(mode=0o711, parents=True, exist_ok=True)
+        self._take_lock()
+        try:
+            self.store.open([quota.migrations, trace.migrations, operations.migrations, *(s.migrations for s in self.services)])
+            await self.host.open()
+            dialects = [service.dialect for service in self.services if service.dialect is not None]
+            self.new_password = await self.identity.bootstrap(password=self._admin_password, dialects=dialects)
+            for service in self.services:
+                await service.start()
+            await self.operations.recover()
+            self.reconcilers = [one for service in self.services for one in service.reconcilers()]
+            for one in self.reconcilers:
+                await one.once()
+            await self._open_door()
+        except BaseException:
+            await self.stop()
+            raise
+        for one in self.reconcilers:
+            one.start()
+        log.info("serving", url=self.url, version=__version__)
+
+    async def stop(self) -> None:
+        """Close the door, let go of everything; what is under way is taken up by the next start."""
+        if self._runner is not None:
+            await self._runner.cleanup()
+        for one in self.reconcilers:
+            await one.stop()
+        await self.operations.stop()
+        for service in reversed(self.services):
+            await service.stop()
+        await self.host.close()
+        await self.store.close()
+        if self._lock is not None:
+            os.close(self._lock)
+            self._lock = None
+
+    @property
+    def url(self) -> str:
+        """Where the door is."""
+        return f"http://{self.config.api.listen}:{self._port}"
+
+    async def run(self) -> None:
+        """Start, serve until SIGTERM or SIGINT, stop."""
+        ended = asyncio.Event()
+        loop = asyncio.get_running_loop()
+        for one in (signal.SIGTERM, signal.SIGINT):
+            loop.add_signal_handler(one, ended.set)
+        await self.start()
+        notify("READY=1")
+        pulse = asyncio.create_task(_keep_watchdog_quiet())
+        await ended.wait()
+        notify("STOPPING=1")
+        pulse.cancel()
+        await self.stop()
+
+    def _take_lock(self) -> None:
+        path = self.config.state / "lock"
+        handle = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        try:
+            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            holder = os.read(handle, 20).decode() or "unknown"
+            os.close(handle)
+            raise Conflict(f"Cannot use {self.config.state}: the daemon with process id {holder} does.") from None
+        os.truncate(handle, 0)
+        os.pwrite(handle, str(os.getpid()).encode(), 0)
+        self._lock = handle
+
+    async def _open_door(self) -> None:
+        api = Api(self.services, self.identity.authenticate, self.tracer, health=self._health)
+        self._runner = web.AppRunner(api.application(), access_log=None, shutdown_timeout=STOP_SECONDS)
+        await self._runner.setup()
+        try:
+            await web.TCPSite(self._runner, self.config.api.listen, self.config.api.port).start()
+        except OSError as error:
+            place = f"{self.config.api.listen}:{self.config.api.port}"
+            raise Unavailable(f"Cannot listen on {place}: {error.strerror or error}.") from None
+        self._port = self._runner.addresses[0][1]
+
+    def _health(self) -> dict[str, Any]:
+        live = self.operations.listed()
+        return {
+            "status": "ok",
+            "version": __version__,
+            "uptime_seconds": round(self.foundation.clock.monotonic() - self._started_at, 1),
+            "operations": len(live),
+            "stuck": [row.subject for row in live if row.state == "stuck"],
+        }
+
+
+def _traced(host: Host) -> Host:
+    """The host with every driver behind a boundary, so that each effect on the machine is a span."""
+    return Host(
+        hypervisor=boundary(host.hypervisor, "hypervisor"),
+        disks=boundary(host.disks, "disks"),
+        links=boundary(host.links, "links"),
+        dhcp=boundary(host.dhcp, "dhcp"),
+        firewall=boundary(host.firewall, "firewall"),
+        namespaces=boundary(host.namespaces, "namespaces"),
+    )
+
+
+def notify(state: str) -> None:
+    """Tell systemd (sd_notify(3)); nothing without one."""
+    address = os.environ.get("NOTIFY_SOCKET")
+    if not address:
+        return
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM | socket.SOCK_CLOEXEC) as channel, contextlib.suppress(OSError):
+        channel.sendto(state.encode(), "\0" + address[1:] if address.startswith("@") else address)
+
+
+async def _keep_watchdog_quiet() -> None:
+    period = int(os.environ.get("WATCHDOG_USEC", "0")) / 2_000_000
+    while period:
+        notify("WATCHDOG=1")
+        await asyncio.sleep(period)
+
+
+def configure_logs(*, as_json: bool) -> None:
+    """One line a fact on standard error: for people, or JSON."""
+    structlog.configure(
+        processors=[
+            structlog.contextvars.merge_contextvars,
+            structlog.processors.add_log_level,
+            structlog.processors.TimeStamper(fmt="iso", utc=True),
+            structlog.processors.format_exc_info,
+            structlog.processors.JSONRenderer() if as_json else structlog.processors.LogfmtRenderer(),
+        ],
+        logger_factory=structlog.WriteLoggerFactory(file=open(2, "w", buffering=1, closefd=False)),  # noqa: SIM115
+        cache_logger_on_first_use=True,
+    )
+
+
+def make_host(config: Config) -> Host:
+    """The real host of a configuration, or the fake one."""
+    if config.fake:
+        from minicloud.host.fake import fake_host
+
+        return fake_host(Path(config.paths.state) / "fake")[0]
+    from minicloud.host.real import real_host
+
+    return real_host(
+        libvirt_uri=config.compute.libvirt_uri,
+        state=config.state,
+        cache=Path(config.paths.cache),
+        run=Path(config.paths.run),
+        namespaces=Path(config.paths.namespaces),
+    )
