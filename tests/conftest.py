@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from pathlib import Path
 from typing import Any
 
@@ -87,11 +87,13 @@ class Cloud:
         self.world: World
         self.admin: Client
         self.demo: Client
+        self.observer: Callable[[str], None] | None = None
 
     async def start(self) -> None:
         """Start the daemon (again)."""
         host, self.world = fake_host(self.folder / "host")
-        self.daemon = Daemon(self.config, host, admin_password=PASSWORD)
+        self.world.observer = self.observer
+        self.daemon = Daemon(self.config, host, observer=self.observer, admin_password=PASSWORD)
         await self.daemon.start()
         self.admin = await self.login("admin", PASSWORD, "admin")
 
@@ -103,6 +105,10 @@ class Cloud:
         """What a person would do."""
         await self.stop()
         await self.start()
+
+    async def as_demo(self) -> None:
+        """Log the known user demo in (again)."""
+        self.demo = await self.login("demo", PASSWORD, "demo")
 
     async def login(self, user: str, password: str, project: str | None = None, **scope: Any) -> Client:
         """A client with a fresh token of that user, in the project of that name (or `scope`, as Keystone wants it)."""

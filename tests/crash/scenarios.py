@@ -1,0 +1,127 @@
+"""What the crash harness does to a cloud: for each kind of operation, what must be there before, and the request."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Awaitable, Callable
+from typing import Any
+
+from tests.conftest import Cloud
+
+IMAGE_BYTES = b"\x00" * 4096
+Before = Callable[[Cloud], Awaitable[Any]]
+Act = Callable[[Cloud, Any], Awaitable[None]]
+
+
+async def prepare(cloud: Cloud) -> None:
+    """The template: an image, a flavor, a network, and what is left of the host in that state."""
+    from tests.crash.runs import remains
+
+    image = await cloud.admin.post(
+        "/image/v2/images",
+        {"name": "tiny", "disk_format": "raw", "container_format": "bare", "visibility": "public"},
+        expect=201,
+    )
+    headers = {"Content-Type": "application/octet-stream"}
+    await cloud.admin.put(f"/image/v2/images/{image['id']}/file", data=IMAGE_BYTES, headers=headers, expect=204)
+    flavor = {"flavor": {"name": "tiny", "ram": 64, "vcpus": 1, "disk": 1, "id": "1"}}
+    await cloud.admin.post("/compute/v2.1/flavors", flavor, expect=200)
+    network = (await cloud.demo.post("/network/v2.0/networks", {"network": {"name": "net"}}, expect=201))["network"]
+    subnet = {"network_id": network["id"], "ip_version": 4, "cidr": "10.1.0.0/24"}
+    await cloud.demo.post("/network/v2.0/subnets", {"subnet": subnet}, expect=201)
+    server = await make_server(cloud)  # warms the image's base, which stays
+    await cloud.demo.delete(f"/compute/v2.1/servers/{server}", expect=204)
+    await cloud.daemon.operations.all_settled()
+    (cloud.folder / "template.json").write_text(json.dumps(await remains(cloud)))
+
+
+async def request_server(cloud: Cloud) -> str:
+    images = (await cloud.demo.get("/image/v2/images?name=tiny"))["images"]
+    body = {"server": {"name": "s", "imageRef": images[0]["id"], "flavorRef": "1", "networks": "auto"}}
+    networks = (await cloud.demo.get("/network/v2.0/networks?name=net"))["networks"]
+    body["server"]["networks"] = [{"uuid": networks[0]["id"]}]
+    answer = await cloud.demo.post("/compute/v2.1/servers", body, expect=202)
+    return str(answer["server"]["id"])
+
+
+async def make_server(cloud: Cloud) -> str:
+    server = await request_server(cloud)
+    await cloud.daemon.operations.all_settled()
+    shown = (await cloud.demo.get(f"/compute/v2.1/servers/{server}"))["server"]
+    assert shown["status"] == "ACTIVE", shown
+    return server
+
+
+async def make_volume(cloud: Cloud) -> str:
+    root = f"/volume/v3/{cloud.demo.project_id}/volumes"
+    volume = (await cloud.demo.post(root, {"volume": {"size": 1}}, expect=202))["volume"]["id"]
+    await cloud.daemon.operations.all_settled()
+    return str(volume)
+
+
+async def nothing(cloud: Cloud) -> None:
+    return None
+
+
+async def server_alone(cloud: Cloud) -> str:
+    return await make_server(cloud)
+
+
+async def server_and_volume(cloud: Cloud) -> tuple[str, str]:
+    return await make_server(cloud), await make_volume(cloud)
+
+
+async def server_with_volume(cloud: Cloud) -> tuple[str, str]:
+    server, volume = await server_and_volume(cloud)
+    await attach_volume(cloud, (server, volume))
+    await cloud.daemon.operations.all_settled()
+    return server, volume
+
+
+async def server_with_two_ports(cloud: Cloud) -> tuple[str, str]:
+    server = await make_server(cloud)
+    await attach_interface(cloud, server)
+    await cloud.daemon.operations.all_settled()
+    listed = (await cloud.demo.get(f"/compute/v2.1/servers/{server}/os-interface"))["interfaceAttachments"]
+    return server, listed[-1]["port_id"]
+
+
+async def create_server(cloud: Cloud, _: None) -> None:
+    await request_server(cloud)
+
+
+async def delete_server(cloud: Cloud, subject: Any) -> None:
+    server = subject if isinstance(subject, str) else subject[0]
+    await cloud.demo.delete(f"/compute/v2.1/servers/{server}", expect=204)
+
+
+async def attach_volume(cloud: Cloud, subject: tuple[str, str]) -> None:
+    body = {"volumeAttachment": {"volumeId": subject[1]}}
+    await cloud.demo.post(f"/compute/v2.1/servers/{subject[0]}/os-volume_attachments", body)
+
+
+async def detach_volume(cloud: Cloud, subject: tuple[str, str]) -> None:
+    await cloud.demo.delete(f"/compute/v2.1/servers/{subject[0]}/os-volume_attachments/{subject[1]}")
+
+
+async def attach_interface(cloud: Cloud, server: str) -> None:
+    await cloud.demo.post(f"/compute/v2.1/servers/{server}/os-interface", {"interfaceAttachment": {}})
+
+
+async def detach_interface(cloud: Cloud, subject: tuple[str, str]) -> None:
+    await cloud.demo.delete(f"/compute/v2.1/servers/{subject[0]}/os-interface/{subject[1]}")
+
+
+async def create_volume(cloud: Cloud, _: None) -> None:
+    await cloud.demo.post(f"/volume/v3/{cloud.demo.project_id}/volumes", {"volume": {"size": 1}}, expect=202)
+
+
+SCENARIOS: dict[str, tuple[Before, Act]] = {
+    "server create": (nothing, create_server),
+    "server delete": (server_with_volume, delete_server),
+    "volume attach": (server_and_volume, attach_volume),
+    "volume detach": (server_with_volume, detach_volume),
+    "interface attach": (server_alone, attach_interface),
+    "interface detach": (server_with_two_ports, detach_interface),
+    "volume create": (nothing, create_volume),
+}
