@@ -6,6 +6,7 @@ Unknown options and wrong types refuse the start in one line that names the opti
 from __future__ import annotations
 
 import dataclasses
+import json
 import tomllib
 import typing
 from dataclasses import dataclass, field
@@ -162,3 +163,24 @@ def _checked(hint: Any, value: Any, name: str) -> Any:
     if type(value) is not origin:
         raise Invalid(f"Cannot use {value!r} for the option {name}: a {origin.__name__} is wanted.")
     return value
+
+
+def render(config: Config) -> str:
+    """The configuration as a file that `load` reads back to the same."""
+    plain, sections = [], []
+    for one in dataclasses.fields(config):
+        value = getattr(config, one.name)
+        if dataclasses.is_dataclass(value):
+            lines = [f"{inner.name} = {_literal(getattr(value, inner.name))}" for inner in dataclasses.fields(value)]
+            sections.append("\n".join(["", f"[{one.name}]", *lines]))
+        else:
+            plain.append(f"{one.name} = {_literal(value)}")
+    return "\n".join([*plain, *sections, ""])
+
+
+def _literal(value: Any) -> str:
+    if isinstance(value, dict):
+        return "{" + ", ".join(f"{json.dumps(key)} = {_literal(inner)}" for key, inner in value.items()) + "}"
+    if isinstance(value, tuple):
+        return "[" + ", ".join(_literal(inner) for inner in value) + "]"
+    return json.dumps(value)  # strings, numbers and truth values look alike in both

@@ -2,13 +2,14 @@
 
 Every child gets an argument list (never a shell), an absolute program from the fixed search path, an empty
 environment but PATH and LANG, closed descriptors, a session of its own, a deadline and bounded output. Called by the
-real drivers and by the guest image recipes; a house test forbids `subprocess` everywhere else.
+real drivers and by the guest image recipes; `start` serves the sandbox, whose children see the caller's terminal. A house test forbids `subprocess` everywhere else.
 """
 
 from __future__ import annotations
 
 import asyncio
 import contextlib
+import ctypes
 import os
 import resource
 import shutil
@@ -19,6 +20,7 @@ from dataclasses import dataclass
 from minicloud.core.errors import HostFailure, Unavailable
 
 SEARCH_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
+PR_SET_PDEATHSIG = 1
 OUTPUT_LIMIT = 8 * 1024 * 1024
 """Bytes of output kept of one child; what comes after is read and dropped."""
 
@@ -139,6 +141,63 @@ async def spawn(
             start_new_session=True,
             preexec_fn=preexec,
         )
+
+
+def start(
+    argv: Sequence[str],
+    *,
+    env: Mapping[str, str],
+    log: str | None = None,
+    own_session: bool = True,
+    end_with_us: bool = False,
+) -> int:
+    """Start a program from a plain process without an event loop (the sandbox's), and return its process id at once.
+
+    Args:
+        argv: program and arguments; a name is looked up on the PATH of `env`.
+        env: its whole environment.
+        log: a file for its output (appended), with nothing as input; None gives it our own input and output.
+        own_session: away from our terminal, so that Ctrl-C there does not reach it.
+        end_with_us: it is killed when this process ends, however that comes.
+
+    Raises:
+        Unavailable: the program is not installed.
+
+    The caller waits for it (`os.waitpid`). Must not be called beside other threads: it forks.
+    """
+    path = shutil.which(argv[0], path=env.get("PATH", SEARCH_PATH))
+    if path is None:
+        raise Unavailable(f"Cannot run {argv[0]}: it is not installed, or not on the PATH.")
+    parent = os.getpid()
+    pid = os.fork()
+    if pid:
+        return pid
+    try:
+        _become(path, argv, env=env, log=log, own_session=own_session, parent=parent if end_with_us else None)
+    finally:
+        os._exit(127)
+
+
+def _become(
+    path: str, argv: Sequence[str], *, env: Mapping[str, str], log: str | None, own_session: bool, parent: int | None
+) -> None:
+    if own_session:
+        os.setsid()
+    if parent is not None:
+        ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, int(signal.SIGKILL), 0, 0, 0)
+        if os.getppid() != parent:
+            return
+    for number in (signal.SIGPIPE, signal.SIGINT, signal.SIGXFSZ):
+        signal.signal(number, signal.SIG_DFL)
+    signal.pthread_sigmask(signal.SIG_SETMASK, ())
+    if log is not None:
+        sink = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
+        nothing = os.open(os.devnull, os.O_RDONLY)
+        os.dup2(nothing, 0)
+        os.dup2(sink, 1)
+        os.dup2(sink, 2)
+    os.closerange(3, 256)  # our own are close-on-exec; this is for what we were started with
+    os.execve(path, list(argv), dict(env))
 
 
 def _limiter(limits: Mapping[int, int] | None) -> Callable[[], None] | None:

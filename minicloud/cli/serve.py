@@ -1,0 +1,58 @@
+"""`minicloud serve`: the cloud in the foreground; systemd runs this too."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import sys
+from dataclasses import replace
+from pathlib import Path
+
+import click
+
+from minicloud.cli.options import config_of, configured
+from minicloud.config import Config
+
+
+@click.command()
+@configured
+@click.option("--port", type=click.IntRange(0, 65535), help="The port of all services.")
+@click.option("--listen", metavar="ADDRESS", help="The address to listen on.")
+@click.option(
+    "--admin-password-file",
+    type=click.Path(exists=True, dir_okay=False, path_type=Path),
+    help="First start: the administrator's password; else MINICLOUD_ADMIN_PASSWORD, else one is made and told once.",
+)
+def serve(
+    file: Path | None,
+    state: Path | None,
+    fake: bool,
+    port: int | None,
+    listen: str | None,
+    admin_password_file: Path | None,
+) -> None:
+    """Run the cloud in the foreground until SIGTERM or Ctrl-C; guests go on."""
+    config = config_of(file, state, fake=fake)
+    api = config.api
+    api = replace(api, port=api.port if port is None else port, listen=listen or api.listen)
+    asyncio.run(_serve(replace(config, api=api), admin_password(admin_password_file)))
+
+
+def admin_password(file: Path | None) -> str | None:
+    """The first administrator's password, from the file, or from the environment (and not left there)."""
+    told = os.environ.pop("MINICLOUD_ADMIN_PASSWORD", None)
+    return told if file is None else file.read_text().strip()
+
+
+async def _serve(config: Config, password: str | None) -> None:
+    from minicloud.daemon import Daemon, configure_logs, make_host
+
+    configure_logs(as_json=config.log_json)
+    daemon = Daemon(config, make_host(config), admin_password=password)
+    await daemon.run(started=lambda: _tell(daemon.new_password))
+
+
+def _tell(password: str | None) -> None:
+    if password is not None:
+        click.echo(f"The administrator is admin, with the password {password} (told this once).", err=True)
+        sys.stderr.flush()
