@@ -149,13 +149,14 @@ class Daemon:
         """Where the door is."""
         return f"http://{self.config.api.listen}:{self._port}"
 
-    async def run(self) -> None:
-        """Start, serve until SIGTERM or SIGINT, stop."""
+    async def run(self, started: Callable[[], None] = lambda: None) -> None:
+        """Start, call `started`, serve until SIGTERM or SIGINT, stop."""
         ended = asyncio.Event()
         loop = asyncio.get_running_loop()
         for one in (signal.SIGTERM, signal.SIGINT):
             loop.add_signal_handler(one, ended.set)
         await self.start()
+        started()
         notify("READY=1")
         pulse = asyncio.create_task(_keep_watchdog_quiet())
         await ended.wait()

@@ -20,9 +20,14 @@ def configured(command: Callable[..., Any]) -> Callable[..., Any]:
     """Add `--config`, `--state` and `--fake`; the command gets `file`, `state`, `fake` for `config_of`."""
     for option in (
         click.option("--fake", is_flag=True, help="The fake host: no root, no libvirt; guests are pretended."),
-        click.option("--state", type=click.Path(path_type=Path), help="The state folder, instead of the configured one."),
         click.option(
-            "--config", "file", type=click.Path(dir_okay=False, path_type=Path), help=f"The configuration; {FILE} if it is there."
+            "--state", type=click.Path(path_type=Path), help="The state folder, instead of the configured one."
+        ),
+        click.option(
+            "--config",
+            "file",
+            type=click.Path(dir_okay=False, path_type=Path),
+            help=f"The configuration; {FILE} if it is there.",
         ),
     ):
         command = option(command)

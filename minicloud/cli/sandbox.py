@@ -21,7 +21,10 @@ def _options(command: Callable[..., Any]) -> Callable[..., Any]:
         click.option("--bare", is_flag=True, help="Only the namespaces and libvirtd, no cloud."),
         click.option("--fake", is_flag=True, help="The fake host: no root, no namespaces; guests are pretended."),
         click.option(
-            "--config", "file", type=click.Path(exists=True, dir_okay=False, path_type=Path), help="Options of the cloud."
+            "--config",
+            "file",
+            type=click.Path(exists=True, dir_okay=False, path_type=Path),
+            help="Options of the cloud.",
         ),
     ):
         command = option(command)

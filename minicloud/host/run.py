@@ -183,6 +183,7 @@ def _become(
 ) -> None:
     if own_session:
         os.setsid()
+        os.closerange(3, 256)  # ours are close-on-exec; this is for what we were started with
     if parent is not None:
         ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, int(signal.SIGKILL), 0, 0, 0)
         if os.getppid() != parent:
@@ -196,7 +197,6 @@ def _become(
         os.dup2(nothing, 0)
         os.dup2(sink, 1)
         os.dup2(sink, 2)
-    os.closerange(3, 256)  # our own are close-on-exec; this is for what we were started with
     os.execve(path, list(argv), dict(env))
 
 

@@ -39,6 +39,7 @@ def run(command: Sequence[str], *, config: Config, bare: bool = False, keep: boo
     """
     if not config.fake and os.geteuid() != 0:
         raise Forbidden("Cannot make a sandbox: that needs root (network namespaces, libvirt); --fake does not.")
+    signal.signal(signal.SIGCHLD, signal.SIG_DFL)  # a caller that ignores it would have the kernel reap for us
     folder.sweep()
     mine = folder.make()
     before = signal.pthread_sigmask(signal.SIG_BLOCK, SIGNALS)

@@ -60,7 +60,9 @@ def end_with_parent(number: signal.Signals, parent: int) -> None:
 
 def _mount(source: str, target: str, kind: str | None, flags: int) -> None:
     encoded = None if kind is None else kind.encode()
-    _check(_libc.mount(os.fsencode(source), os.fsencode(target), encoded, ctypes.c_ulong(flags), None), f"mount {target}")
+    _check(
+        _libc.mount(os.fsencode(source), os.fsencode(target), encoded, ctypes.c_ulong(flags), None), f"mount {target}"
+    )
 
 
 def _loopback_up() -> None:
