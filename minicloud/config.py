@@ -137,7 +137,8 @@ def load(path: Path | None) -> Config:
             told = tomllib.load(file)
     except (OSError, tomllib.TOMLDecodeError) as error:
         raise Invalid(f"Cannot read the configuration {path}: {error}.") from None
-    return _section(Config, told, "")
+    config: Config = _section(Config, told, "")
+    return config
 
 
 def _section(kind: Any, told: dict[str, Any], prefix: str) -> Any:

@@ -14,7 +14,6 @@ from typing import Any, Protocol
 
 import structlog
 from aiohttp import web
-from aiohttp.abc import AbstractMatchInfo
 from multidict import CIMultiDict
 from yarl import URL
 
@@ -66,7 +65,7 @@ class _Router(web.UrlDispatcher):
 
     loose: tuple[str, ...] = ()
 
-    async def resolve(self, request: web.Request) -> AbstractMatchInfo:
+    async def resolve(self, request: web.Request) -> web.UrlMappingMatchInfo:
         path = request.rel_url.raw_path
         plain = path.rstrip("/") or "/"
         for root in self.loose:
@@ -198,14 +197,14 @@ class Api:
             except MinicloudError as error:
                 response = self._fault(request, dialect, request_id, error, path)
             except web.HTTPRequestEntityTooLarge:
-                error = TooLarge(f"Cannot read the body: it is larger than {BODY_LIMIT} bytes.")
-                response = self._fault(request, dialect, request_id, error, path)
+                large = TooLarge(f"Cannot read the body: it is larger than {BODY_LIMIT} bytes.")
+                response = self._fault(request, dialect, request_id, large, path)
             except (asyncio.CancelledError, ConnectionError):
                 raise
             except Exception:
                 log.exception("a request met a bug", method=request.method, path=path)
-                error = MinicloudError(f"Something went wrong inside; the log tells more about {request_id}.")
-                response = self._fault(request, dialect, request_id, error, path)
+                bug = MinicloudError(f"Something went wrong inside; the log tells more about {request_id}.")
+                response = self._fault(request, dialect, request_id, bug, path)
         if not response.prepared:
             self._mark(response, dialect, request_id, seen)
         return response

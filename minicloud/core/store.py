@@ -393,7 +393,7 @@ class Table(Generic[Row]):
             row = dataclasses.replace(row, **values)  # type: ignore[type-var]
         return row
 
-    def delete(self, db: Db, key: str | int) -> bool:
+    def delete(self, db: Db, key: str | int | None) -> bool:
         """Remove a row; whether there was one."""
         return db.execute(f"DELETE FROM {self.name} WHERE {self.key} = ?", (key,)).rowcount > 0
 

@@ -1,0 +1,68 @@
+# What a developer does here. `make` alone lists it; `make test` is the one verdict.
+SHELL := /bin/bash
+.SHELLFLAGS := -eu -o pipefail -c
+MAKEFLAGS += --no-print-directory
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+SANDBOX := $(BIN)/python -m minicloud sandbox run
+
+# Debian's packages: guests, networks, what the Python bindings are built with, and what the guest image is made by.
+PACKAGES := libvirt-daemon libvirt-daemon-system libvirt-daemon-driver-qemu libvirt-clients qemu-system-x86 qemu-utils \
+	dnsmasq-base dnsmasq-utils nftables libnftables1 iproute2 iputils-ping conntrack openssh-client \
+	libvirt-dev pkg-config gcc python3-dev python3-venv \
+	mtools dosfstools syslinux syslinux-common e2fsprogs fdisk cpio lz4 kmod
+
+.DEFAULT_GOAL := help
+.PHONY: help install system lint format test fake-test serve sandbox clean
+
+help: ## List the targets.
+	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+install: system $(VENV)/.installed ## Install what is missing: system packages (as root), then Python's in .venv.
+
+system:
+	@missing=""; if command -v dpkg-query >/dev/null; then \
+	  have=" $$(dpkg-query -W -f '$${db:Status-Status}:$${Package} ' $(PACKAGES) 2>/dev/null || true)"; \
+	  for one in $(PACKAGES); do [[ "$$have" == *" installed:$$one "* ]] || missing+=" $$one"; done; \
+	else echo "No Debian here: install the likes of $(PACKAGES)." >&2; fi; \
+	if [ -z "$$missing" ]; then exit 0; fi; \
+	if [ "$$(id -u)" != 0 ]; then echo "Missing for real guests, needs root: apt-get install$$missing" >&2; exit 0; fi; \
+	export DEBIAN_FRONTEND=noninteractive; \
+	apt-get -q -o DPkg::Lock::Timeout=100 update; \
+	apt-get -q -y -o DPkg::Lock::Timeout=100 install --no-install-recommends $$missing
+
+# Without libvirt's headers (no root, or a fake-only machine) the binding is left out; the fake host needs none.
+$(VENV)/.installed: setup.cfg pyproject.toml
+	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "minicloud needs Python 3.11 or newer: make PYTHON=...")'
+	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	extras=test,clients; if pkg-config --exists libvirt 2>/dev/null; then extras+=,real; fi; \
+	$(BIN)/python -m pip install -q -e ".[$$extras]"
+	touch $@
+
+lint: $(VENV)/.installed ## Style, types, and who may import whom.
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+format: $(VENV)/.installed ## Let ruff lay out the code.
+	$(BIN)/ruff check --fix-only .
+	$(BIN)/ruff format .
+
+test: install lint ## Everything: lint, then all tests, those of the real host in a throw-away sandbox.
+	if [ "$$(id -u)" = 0 ]; then $(SANDBOX) --bare -- $(BIN)/python -m pytest; \
+	else echo "Not root: the tests of the real host are left out." >&2; $(BIN)/python -m pytest -m "not real"; fi
+
+fake-test: $(VENV)/.installed ## The quick half: no root, no libvirt.
+	$(BIN)/python -m pytest -m "not real and not slow"
+
+serve: $(VENV)/.installed ## A cloud on the fake host, on port 5050, in .state.
+	$(BIN)/python -m minicloud serve --fake --state .state
+
+sandbox: install ## A shell in a throw-away cloud with real guests (root).
+	$(BIN)/python -m minicloud sandbox shell
+
+clean: ## Remove what was made here, but the system packages.
+	rm -rf $(VENV) .state build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +
