@@ -44,7 +44,7 @@ def run(command: Sequence[str], *, config: Config, bare: bool = False, keep: boo
     mine = folder.make()
     before = signal.pthread_sigmask(signal.SIG_BLOCK, SIGNALS)
     try:
-        return _watch(_fork(Inside(mine, config, bare=bare), command))
+        return _watch(_fork(Inside(mine, config, bare=bare, guard=os.getpid()), command))
     finally:
         _leave_nothing(mine, keep=keep)
         signal.pthread_sigmask(signal.SIG_SETMASK, before)

@@ -51,11 +51,13 @@ class Inside:
         folder: everything it writes.
         config: what the caller wants different from the defaults; paths and door are the sandbox's own.
         bare: no daemon: only the namespaces and libvirtd, for tests that bring their own.
+        guard: process id of the guard, which removes the folder; without it we do.
     """
 
     folder: Folder
     config: Config
     bare: bool = False
+    guard: int = 0
     _ends: dict[int, int] = field(default_factory=dict)
     _daemon: int = 0
     _command: int = 0
@@ -227,6 +229,8 @@ class Inside:
             self._reap()
         if not self.config.fake:
             kernel.detach(Path(libvirtd.ROOMS["netns"]))
+        if os.getppid() != self.guard:
+            self.folder.remove()
 
     def _living(self) -> list[int]:
         self._reap()
