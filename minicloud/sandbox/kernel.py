@@ -36,8 +36,9 @@ def own_spaces() -> None:
 
 
 def bind(source: Path, target: Path) -> None:
-    """Show the folder `source` at `target`, which is made if it is missing."""
-    target.mkdir(parents=True, exist_ok=True)
+    """Show the folder (or file) `source` at `target`; a folder that is missing is made."""
+    if not target.exists():
+        target.mkdir(parents=True)
     _mount(str(source), str(target), None, MS_BIND)
 
 

@@ -17,6 +17,7 @@ from minicloud.host.run import program
 from minicloud.sandbox.kernel import bind
 
 SOCKET = Path("/run/libvirt/libvirt-sock")
+KVM = Path("/dev/kvm")
 PID_FILE = "/run/libvirt/libvirtd.pid"
 KNOWLEDGE = Path("qemu/capabilities")
 ROOMS = {
@@ -59,6 +60,7 @@ def prepare(folder: Path, cache: Path) -> None:
     user, group = unprivileged()
     (folder / "etc/libvirtd.conf").write_text(LIBVIRTD_CONF)
     (folder / "etc/qemu.conf").write_text(QEMU_CONF.format(user=user, group=group))
+    _hide_closed_kvm(folder, user, group)
     with contextlib.suppress(FileNotFoundError):
         shutil.copytree(_kept(cache), folder / "cache" / KNOWLEDGE)
 
@@ -89,6 +91,23 @@ def unprivileged() -> tuple[str, str]:
         with contextlib.suppress(KeyError):
             return "nobody", grp.getgrnam("kvm").gr_name
         return "nobody", "nogroup"
+
+
+def _hide_closed_kvm(folder: Path, user: str, group: str) -> None:
+    """Cover a /dev/kvm that QEMU's user may not open. libvirt's probe, which runs as root, would find KVM, its check as
+    that user would not, and so it would probe QEMU anew, for many seconds, at each definition of a machine."""
+    try:
+        status = os.stat(KVM)
+    except FileNotFoundError:
+        return
+    groups = os.getgrouplist(user, grp.getgrnam(group).gr_gid)
+    owned, shared = status.st_uid == pwd.getpwnam(user).pw_uid, status.st_gid in groups
+    wanted = 0o600 if owned else 0o060 if shared else 0o006
+    if status.st_mode & wanted == wanted:
+        return
+    cover = folder / "etc/no-kvm"
+    cover.touch(mode=0o000)
+    bind(cover, KVM)
 
 
 def _kept(cache: Path) -> Path:

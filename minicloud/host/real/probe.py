@@ -60,7 +60,7 @@ class Accelerator:
 async def accelerator(cache: Path) -> Accelerator:
     """The best accelerator that works; remembered in `cache`. Raises `Unavailable` without QEMU."""
     emulator = program(EMULATOR)
-    if not os.path.exists(DEVICE):
+    if not Path(DEVICE).is_char_device():
         return Accelerator("qemu", f"KVM is not there (no {DEVICE}): guests run by TCG, which is slow.")
     key = _key(emulator)
     known = await filesystem.in_thread(_recall, cache, key)
