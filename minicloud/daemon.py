@@ -108,13 +108,10 @@ class Daemon:
             Conflict: another daemon holds the state folder.
             Unavailable: the database or the host can't be used.
         """
-        self.config.state.mkdir(mode=0o711, parents=True, exist_ok=True)
-        self._take_lock()
         try:
-            self.store.open([quota.migrations, trace.migrations, operations.migrations, *(s.migrations for s in self.services)])
+            self._open_state()
             await self.host.open()
-            dialects = [service.dialect for service in self.services if service.dialect is not None]
-            self.new_password = await self.identity.bootstrap(password=self._admin_password, dialects=dialects)
+            await self._bootstrap()
             for service in self.services:
                 await service.start()
             await self.operations.recover()
@@ -129,6 +126,29 @@ class Daemon:
             one.start()
         log.info("serving", url=self.url, version=__version__)
 
+    async def initialise(self) -> None:
+        """Make the database and the first administrator (`new_password`), without host and door.
+
+        Raises:
+            Conflict: a daemon holds the state folder.
+        """
+        try:
+            self._open_state()
+            await self._bootstrap()
+        finally:
+            await self.store.close()
+            self._let_go()
+
+    def _open_state(self) -> None:
+        self.config.state.mkdir(mode=0o711, parents=True, exist_ok=True)
+        self._take_lock()
+        own = (quota.migrations, trace.migrations, operations.migrations)
+        self.store.open([*own, *(service.migrations for service in self.services)])
+
+    async def _bootstrap(self) -> None:
+        dialects = [service.dialect for service in self.services if service.dialect is not None]
+        self.new_password = await self.identity.bootstrap(password=self._admin_password, dialects=dialects)
+
     async def stop(self) -> None:
         """Close the door, let go of everything; what is under way is taken up by the next start."""
         if self._runner is not None:
@@ -140,6 +160,9 @@ class Daemon:
             await service.stop()
         await self.host.close()
         await self.store.close()
+        self._let_go()
+
+    def _let_go(self) -> None:
         if self._lock is not None:
             os.close(self._lock)
             self._lock = None

@@ -108,6 +108,18 @@ class Store:
         self._thread.start()
         self._reader = self._connect(read_only=True)
 
+    def open_to_read(self) -> None:
+        """Open a file that is there already for reading only, beside the daemon that writes it (the command line).
+
+        Raises:
+            Unavailable: there is none, or it is no database.
+        """
+        try:
+            self._reader = self._connect(read_only=True)
+            self._reader.execute("SELECT count(*) FROM sqlite_master").fetchone()
+        except sqlite3.Error as error:
+            raise Unavailable(f"Cannot read the database {self.path}: {error}.") from None
+
     async def close(self) -> None:
         """Finish what is queued, checkpoint, let go of the file."""
         if self._thread is not None:

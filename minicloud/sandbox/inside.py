@@ -17,6 +17,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
+from minicloud.clouds import FILE, clouds_yaml, write_private
 from minicloud.config import Api, Config, Paths, render
 from minicloud.core.errors import Unavailable
 from minicloud.host import run
@@ -96,9 +97,9 @@ class Inside:
         paths = Paths(state=str(path / "state"), cache=str(cache), run=str(path / "r"))
         self.config = replace(self.config, api=Api(port=port, region=self.config.api.region), paths=paths)
         self._passwords = {"admin": secrets.token_urlsafe(12), people.DEMO: secrets.token_urlsafe(12)}
-        people.write_private(path / "minicloud.toml", render(self.config))
-        text = people.clouds_yaml(self.config.public_url, self.config.api.region, self._passwords)
-        people.write_private(path / "clouds.yaml", text)
+        write_private(path / "minicloud.toml", render(self.config))
+        text = clouds_yaml(self.config.public_url, self.config.api.region, self._passwords)
+        write_private(path / FILE, text)
         if not self.config.fake:
             self._start_libvirtd()
         if not self.bare:
@@ -152,7 +153,7 @@ class Inside:
         return {
             **kept,
             "OS_CLOUD": "admin",
-            "OS_CLIENT_CONFIG_FILE": str(path / "clouds.yaml"),
+            "OS_CLIENT_CONFIG_FILE": str(path / FILE),
             "MINICLOUD_SANDBOX": "fake" if self.config.fake else "1",
             "MINICLOUD_SANDBOX_FOLDER": str(path),
             "MINICLOUD_URL": self.config.public_url,

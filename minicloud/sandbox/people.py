@@ -1,14 +1,12 @@
 """Who may use a sandbox's cloud: the administrator, and `demo`, an ordinary member of an ordinary project.
 
-Made over the API as a person would, once the daemon answers; written as a clouds.yaml that every stock client reads.
+Made over the API as a person would, once the daemon answers.
 """
 
 from __future__ import annotations
 
 import json
-import os
 import urllib.request
-from pathlib import Path
 from typing import Any
 
 DEMO = "demo"
@@ -54,29 +52,3 @@ def settle(url: str, *, admin_password: str, demo_password: str) -> None:
     project_id = keystone.make("project", name=DEMO)
     user_id = keystone.make("user", name=DEMO, password=demo_password, default_project_id=project_id)
     keystone.grant("member", user_id=user_id, project_id=project_id)
-
-
-def clouds_yaml(url: str, region: str, people: dict[str, str]) -> str:
-    """A clouds.yaml (JSON is YAML) with a cloud for each user name, whose project bears the same name."""
-    clouds = {name: {"auth": auth(url, name, password), "region_name": region} for name, password in people.items()}
-    return json.dumps({"clouds": clouds}, indent=2) + "\n"
-
-
-def auth(url: str, name: str, password: str) -> dict[str, str]:
-    """The `auth` part of a cloud."""
-    return {
-        "auth_url": f"{url}/identity",
-        "username": name,
-        "password": password,
-        "project_name": name,
-        "user_domain_id": "default",
-        "project_domain_id": "default",
-    }
-
-
-def write_private(path: Path, text: str) -> None:
-    """Write a file that only its owner may read."""
-    handle = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
-    with open(handle, "w") as file:
-        os.fchmod(handle, 0o600)
-        file.write(text)

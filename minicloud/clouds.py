@@ -1,0 +1,59 @@
+"""The files by which stock clients find this cloud: clouds.yaml, and the variables of an openrc.
+
+Written by `minicloud init`, the first `minicloud serve` and the sandbox; read by `minicloud env`.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Mapping
+from pathlib import Path
+
+FILE = "clouds.yaml"
+"""Its name in the state folder."""
+
+
+def clouds_yaml(url: str, region: str, people: Mapping[str, str]) -> str:
+    """A clouds.yaml (JSON is YAML) with one cloud for each user, named as the user and the user's project are.
+
+    Args:
+        url: of the daemon, "http://127.0.0.1:5050".
+        region: its name.
+        people: user name -> password.
+    """
+    clouds = {
+        name: {
+            "auth": {
+                "auth_url": f"{url}/identity",
+                "username": name,
+                "password": password,
+                "project_name": name,
+                "user_domain_id": "default",
+                "project_domain_id": "default",
+            },
+            "region_name": region,
+            "identity_api_version": "3",
+        }
+        for name, password in people.items()
+    }
+    return json.dumps({"clouds": clouds}, indent=2) + "\n"
+
+
+def variables(text: str, cloud: str) -> dict[str, str]:
+    """What an openrc sets, out of a clouds.yaml that we wrote.
+
+    Raises:
+        KeyError: no such cloud in it.
+    """
+    told = json.loads(text)["clouds"][cloud]
+    auth = {f"OS_{name.upper()}": value for name, value in told["auth"].items()}
+    return {**auth, "OS_REGION_NAME": told["region_name"], "OS_IDENTITY_API_VERSION": "3", "OS_AUTH_TYPE": "password"}
+
+
+def write_private(path: Path, text: str) -> None:
+    """Write a file that only its owner may read."""
+    handle = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
+    with open(handle, "w") as file:
+        os.fchmod(handle, 0o600)
+        file.write(text)
