@@ -68,7 +68,8 @@ class NatPlan:
         gateway_address: what machines without a floating IP appear as; None when source NAT is off.
         inside: (link, CIDR) of every internal IPv4 interface.
         floating: (floating IP, fixed IP) pairs.
-        metadata_port: port of our metadata listener, to which 169.254.169.254:80 from inside is redirected; closed to the outside.
+        metadata_port: port of our metadata listener, to which 169.254.169.254:80 from inside is redirected; closed to
+        the outside.
     """
 
     router_id: str
@@ -91,8 +92,8 @@ class Uplink:
 
 
 class Firewall(Protocol):
-    """Loads filters, each call atomic: all of it holds or nothing of it. Costs what changed, not what exists. When a rule, a
-    group member or a floating IP goes, established flows that it alone allowed are cut too."""
+    """Loads filters, each call atomic: all of it holds or nothing of it. Costs what changed, not what exists. When a
+    rule, a group member or a floating IP goes, established flows that it alone allowed are cut too."""
 
     async def open(self) -> None:
         """Check what the kernel can (bridge filtering!), make the empty tables closed. Raises `Unavailable` with the

@@ -53,8 +53,8 @@ class Bridge:
     """A network's layer 2.
 
     Attributes:
-        taps: every machine port on it. Bridge members that aren't ours to name are left alone; members that bear our tap mark
-            and are not listed are removed.
+        taps: every machine port on it. Bridge members that aren't ours to name are left alone; members that bear our
+            tap mark and are not listed are removed.
         addresses: the host's own addresses on the bridge, with prefix length (only the external network has one).
         physical: an existing interface of the host that becomes a member (a provider network), or None.
     """
@@ -82,7 +82,8 @@ class Leg:
 
 @dataclass(frozen=True, slots=True)
 class Route:
-    """A route of a namespace: destination as CIDR ("0.0.0.0/0" for the default one), next hop, or a link when on-link."""
+    """A route of a namespace: destination as CIDR ("0.0.0.0/0" for the default one), next hop, or a link when
+    on-link."""
 
     destination: str
     via: str | None = None

@@ -1,7 +1,8 @@
 """What the cloud asks of network namespaces.
 
 Pure: the protocol. A namespace holds a network's DHCP server or a router. `host/real/namespaces.py` makes them below
-a folder of bind mounts (so `ip netns` sees them when the folder is /run/netns); `host/fake/namespaces.py` remembers them.
+a folder of bind mounts (so `ip netns` sees them when the folder is /run/netns); `host/fake/namespaces.py` remembers
+them.
 """
 
 from __future__ import annotations

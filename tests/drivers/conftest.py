@@ -111,9 +111,8 @@ async def firewall(kind: str, world: World, namespaces: Namespaces) -> AsyncIter
     if kind == "fake":
         made = FakeFirewall(world)
     else:
-        from minicloud.host.real.nft import NftFirewall
-
         from minicloud.host.real.namespaces import MountedNamespaces
+        from minicloud.host.real.nft import NftFirewall
 
         assert isinstance(namespaces, MountedNamespaces)
         made = NftFirewall(namespaces)
@@ -131,8 +130,8 @@ def real_only(kind: str) -> None:
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Keep the kernel's suites to the real machine: no fake half of them exists."""
-    items[:] = [
-        item
-        for item in items
-        if "real_only" not in getattr(item, "fixturenames", ()) or item.callspec.params["kind"] == "real"  # type: ignore[attr-defined]
-    ]
+    items[:] = [item for item in items if "real_only" not in getattr(item, "fixturenames", ()) or _is_real(item)]
+
+
+def _is_real(item: pytest.Item) -> bool:
+    return isinstance(item, pytest.Function) and item.callspec.params["kind"] == "real"

@@ -79,7 +79,7 @@ class Guest:
     @contextlib.asynccontextmanager
     async def serving(self, port: int, address: str = "::") -> AsyncIterator[None]:
         """Answer TCP connections on `port` with "said"."""
-        argv = ["ip", "netns", "exec", self.name, "busybox", "nc", "-lk", "-p", str(port), "-e", "echo", "said"]
+        argv = ["ip", "netns", "exec", self.name, "busybox", "nc", "-ll", "-p", str(port), "-e", "echo", "said"]
         process = await asyncio.create_subprocess_exec(*argv, stdin=asyncio.subprocess.DEVNULL)
         try:
             async with asyncio.timeout(DEADLINE):

@@ -14,7 +14,8 @@ from minicloud.host.fake.world import World
 
 
 class FakeDhcp:
-    """`Dhcp` over a `World`: sections "dhcp" (by network), "leases" (by network and address), "advertisers" (by router).
+    """`Dhcp` over a `World`: sections "dhcp" (by network), "leases" (by network and address), "advertisers" (by
+    router).
 
     A lease appears with `converge` for every IPv4 address of a host that lies in a served subnet.
     """

@@ -1,8 +1,9 @@
 """Telling neighbours where an address lives now: gratuitous ARP and unsolicited neighbour advertisements.
 
-A floating IP or a router that moves to another MAC would be unreachable until its neighbours' caches run out. Frames are
-built here and sent by a packet socket, as no kernel interface sends them on demand. Called by `netlink.NetlinkLinks`
-only, in a thread inside the namespace. Sources: RFC 5227 section 3, RFC 4861 sections 4.4 and 7.2.6, packet(7).
+A floating IP or a router that moves to another MAC would be unreachable until its neighbours' caches run out. Frames
+are built here and sent by a packet socket, as no kernel interface sends them on demand. Called by
+`netlink.NetlinkLinks` only, in a thread inside the namespace. Sources: RFC 5227 section 3, RFC 4861 sections 4.4 and
+7.2.6, packet(7).
 """
 
 from __future__ import annotations

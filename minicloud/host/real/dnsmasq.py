@@ -26,6 +26,7 @@ from minicloud.host.dhcp import Advertiser, DhcpServer, Lease
 from minicloud.host.real.dnsmasq_files import Account, Files, advertiser_files, server_files, without_leases
 from minicloud.host.real.namespaces import MountedNamespaces, run_inside
 from minicloud.host.real.watched import Watched
+from minicloud.host.real.whole import whole
 from minicloud.host.run import program
 
 START_DEADLINE = 20.0
@@ -65,7 +66,8 @@ class DnsmasqDhcp:
         self._account = _account()
 
     async def open(self) -> None:
-        """See `Dhcp.open`. One that has died in the meantime is started; without its namespace it waits for `converge`."""
+        """See `Dhcp.open`. One that has died in the meantime is started; without its namespace it waits for
+        `converge`."""
         program("dnsmasq")
         program("dhcp_release")
         self._folder.mkdir(mode=0o711, parents=True, exist_ok=True)
@@ -88,6 +90,7 @@ class DnsmasqDhcp:
                 owned.process.let_go()
         self._owned.clear()
 
+    @whole
     async def converge(self, server: DhcpServer) -> None:
         """See `Dhcp.converge`. Leases of hosts that are not known any more are released."""
         owned = self._of(server.network_id)
@@ -101,6 +104,7 @@ class DnsmasqDhcp:
             for mac, address in sorted((leased | before) - now):
                 await self._release(owned, mac=mac, address=address)
 
+    @whole
     async def converge_advertiser(self, advertiser: Advertiser) -> None:
         """See `Dhcp.converge_advertiser`."""
         if not advertiser.prefixes:
@@ -111,12 +115,14 @@ class DnsmasqDhcp:
         async with owned.lock:
             await self._apply(owned, files, space=advertiser.space, link="")
 
+    @whole
     async def release(self, network_id: str, *, mac: str, address: str) -> None:
         """See `Dhcp.release`; a lease that another MAC holds by now is left alone."""
         owned = self._of(network_id)
         async with owned.lock:
             await self._release(owned, mac=mac.lower(), address=address)
 
+    @whole
     async def remove(self, owner_id: str) -> None:
         """See `Dhcp.remove`."""
         owned = self._of(owner_id)

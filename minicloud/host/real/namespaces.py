@@ -73,10 +73,11 @@ class MountedNamespaces:
         await self.run_in(name, write_sysctl, key, value)
 
     async def run_in(self, name: str | None, work: Callable[..., Result], *arguments: Any) -> Result:
-        """Call `work(*arguments)` in a thread that has entered the namespace (None: the daemon's own) and ends after it.
+        """Call `work(*arguments)` in a thread that has entered the namespace (None: the daemon's own) and ends after
+        it.
 
-        What `work` opens (a socket, a netlink context) stays inside. The thread never goes back to a pool, as it could not
-        be trusted there.
+        What `work` opens (a socket, a netlink context) stays inside. The thread never goes back to a pool, as it
+        could not be trusted there.
 
         Raises:
             HostFailure: the namespace is not there, or an OSError of `work` itself.
@@ -115,7 +116,8 @@ async def run_inside(
     what: str | None = None,
     check: bool = True,
 ) -> Finished:
-    """Run a program to its end inside a namespace; see `run`. nsenter enters it, so no code of ours runs in the child."""
+    """Run a program to its end inside a namespace; see `run`. nsenter enters it, so no code of ours runs in the
+    child."""
     path = namespaces.path(name)
     if not path.exists():
         raise HostFailure(f"Cannot enter namespace {name}: it does not exist.")

@@ -1,10 +1,10 @@
 """This machine's links, over netlink: bridges, taps, and veth pairs into namespaces.
 
-Every converge reads what is there, changes only what differs and runs as a whole in a thread of its own: the kernel does
-a netlink request's work while it is sent, and deleting a bridge takes it tens of milliseconds that the event loop must
-not lose. Reads members from /sys/class/net, so the daemon's mount namespace must show its own network namespace there
-(it does on a normal machine). Called through `minicloud.host.Host.links`. Sources: rtnetlink(7), veth(4),
-the kernel's Documentation/networking/tuntap.rst and ip-sysctl.rst.
+Every converge reads what is there, changes only what differs and runs as a whole in a thread of its own: the kernel
+does a netlink request's work while it is sent, and deleting a bridge takes it tens of milliseconds that the event
+loop must not lose. Reads members from /sys/class/net, so the daemon's mount namespace must show its own network
+namespace there (it does on a normal machine). Called through `minicloud.host.Host.links`. Sources: rtnetlink(7),
+veth(4), the kernel's Documentation/networking/tuntap.rst and ip-sysctl.rst.
 """
 
 from __future__ import annotations
@@ -142,8 +142,8 @@ def _converge_bridge(bridge: Bridge) -> None:
 
 
 def _make_bridge(netlink: IPRoute, name: str) -> Any:
-    """A bridge that learns and floods, and does nothing of its own: no spanning tree, no forward delay, no snooping that
-    would make neighbour discovery depend on a querier. Its MAC is fixed, or it would follow its members'."""
+    """A bridge that learns and floods, and does nothing of its own: no spanning tree, no forward delay, no snooping
+    that would make neighbour discovery depend on a querier. Its MAC is fixed, or it would follow its members'."""
     mac = "02:" + hashlib.sha256(name.encode()).digest()[:5].hex(":")
     with contextlib.suppress(NetlinkError):  # another converge may have been faster; the look-up below decides
         netlink.link(
