@@ -14,7 +14,7 @@ PACKAGES := libvirt-daemon libvirt-daemon-system libvirt-daemon-driver-qemu libv
 	mtools dosfstools syslinux syslinux-common e2fsprogs fdisk cpio lz4 kmod
 
 .DEFAULT_GOAL := help
-.PHONY: help install system lint format test fake-test serve sandbox clean
+.PHONY: help install demo system lint format test fake-test serve sandbox clean
 
 help: ## List the targets.
 	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -62,6 +62,9 @@ serve: $(VENV)/.installed ## A cloud on the fake host, on port 5050, in .state.
 
 sandbox: install ## A shell in a throw-away cloud with real guests (root).
 	$(BIN)/python -m minicloud sandbox shell
+
+demo: install ## The main job, shown: a throw-away cloud, machines, login, a crash, and nothing left.
+	$(BIN)/python -m minicloud demo
 
 clean: ## Remove what was made here, but the system packages.
 	rm -rf $(VENV) .state build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis

@@ -17,6 +17,7 @@ from minicloud.core.errors import HostFailure, MinicloudError
 COMMANDS = {
     "serve": ("serve:serve", "Run the cloud in the foreground."),
     "init": ("init:init", "Make the state folder and the first administrator."),
+    "demo": ("demo:demo", "Show the main job on real machines, in a throw-away cloud."),
     "sandbox": ("sandbox:sandbox", "Run a command in a throw-away cloud."),
     "image": ("image:image", "Build guest images."),
     "env": ("env:env", "Print the variables that stock clients read."),
