@@ -20,7 +20,7 @@ from minicloud.core.errors import Unauthenticated
 from minicloud.core.foundation import Foundation
 from minicloud.core.reconcile import Reconciler
 from minicloud.core.store import Db
-from minicloud.identity import access_rules, bootstrap, catalog, login, rights, tables
+from minicloud.identity import access_rules, bootstrap, login, rights, tables
 from minicloud.identity.access_rules import Rule
 from minicloud.identity.api import DIALECT, ROUTES
 from minicloud.identity.keys import KeyRing
@@ -62,7 +62,8 @@ class Identity:
     def __init__(self, foundation: Foundation, config: Config) -> None:
         self.store, self.clock, self.events = foundation.store, foundation.clock, foundation.events
         self.options = config.identity
-        self.public_url = config.public_url
+        self.region = config.api.region
+        self.public_url = config.api.public_url.rstrip("/")
         folder = config.state / "keys"
         self._token_keys = KeyRing(folder / "tokens", kept=self.options.keys_kept)
         self.seal_keys = KeyRing(folder / "seals", kept=1_000_000)
@@ -87,13 +88,9 @@ class Identity:
         """Key rotation, and forgetting what has expired."""
         return [Reconciler("identity", self._keep_house, every=HOURLY)]
 
-    async def bootstrap(self, *, password: str) -> None:
-        """Make the administrator and what they need, or give them this password again."""
-        await bootstrap.bootstrap(self, password=password)
-
-    async def open_catalog(self, dialects: Sequence[Dialect], *, public_url: str, region: str) -> None:
-        """Write down where the cloud's own services are."""
-        await catalog.open_catalog(self, dialects, public_url=public_url, region=region)
+    async def bootstrap(self, *, password: str | None, dialects: Sequence[Dialect]) -> str | None:
+        """Make the administrator and what they need, and the catalogue; returns a password if it had to make one."""
+        return await bootstrap.bootstrap(self, password=password, dialects=dialects)
 
     def rotate(self) -> None:
         """Use a new token key from now on; tokens of the last few stay good."""

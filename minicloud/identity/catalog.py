@@ -1,22 +1,19 @@
 """The catalogue: which services there are and where, as tokens tell it.
 
 The cloud's own services are rows like any other, but their URLs begin with a mark that is filled in when they are read,
-so that a changed public URL is a changed catalogue. Called by the composition root at start and by the token's views.
+by the configured public URL or else by the one that the client used. Called by `bootstrap.py` and by the token's views.
 """
 
 from __future__ import annotations
 
 import uuid
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from minicloud.api.dialect import Dialect
 from minicloud.core.store import Db
 from minicloud.identity.tables import ENDPOINTS, REGIONS, SERVICES, CatalogService, Endpoint, Region
 from minicloud.identity.tokens import Scope
-
-if TYPE_CHECKING:
-    from minicloud.identity import Identity
 
 HERE = "$(public_url)s"
 INTERFACES = ("public", "internal", "admin")
@@ -29,18 +26,13 @@ def own_id(*parts: str) -> str:
     return uuid.uuid5(uuid.NAMESPACE_URL, "/".join(("minicloud", *parts))).hex
 
 
-async def open_catalog(identity: Identity, dialects: Sequence[Dialect], *, public_url: str, region: str) -> None:
+def settle_in(db: Db, dialects: Sequence[Dialect], *, region: str) -> None:
     """Write down the cloud's own region, services and endpoints where they are missing or were elsewhere before."""
-    identity.public_url = public_url.rstrip("/")
-
-    def settle(db: Db) -> None:
-        if REGIONS.get(db, region) is None:
-            REGIONS.insert(db, Region(region, "", None, {}))
-        for dialect in dialects:
-            for kind, suffix in dialect.catalog:
-                _settle_service(db, dialect, kind, suffix, region)
-
-    await identity.write(settle)
+    if REGIONS.get(db, region) is None:
+        REGIONS.insert(db, Region(region, "", None, {}))
+    for dialect in dialects:
+        for kind, suffix in dialect.catalog:
+            _settle_service(db, dialect, kind, suffix, region)
 
 
 def _settle_service(db: Db, dialect: Dialect, kind: str, suffix: str, region: str) -> None:
@@ -58,10 +50,9 @@ def _settle_service(db: Db, dialect: Dialect, kind: str, suffix: str, region: st
             ENDPOINTS.change(db, endpoint_id, url=url, region_id=region)
 
 
-def shown_url(identity: Identity, endpoint: Endpoint) -> str:
+def shown_url(url: str, origin: str) -> str:
     """An endpoint's URL for people: ours filled in, other names left as they are."""
-    url = endpoint.url
-    return identity.public_url + url.removeprefix(HERE) if url.startswith(HERE) else url
+    return origin + url.removeprefix(HERE) if url.startswith(HERE) else url
 
 
 def filled(url: str, names: dict[str, str]) -> str | None:
@@ -75,9 +66,9 @@ def filled(url: str, names: dict[str, str]) -> str | None:
     return url
 
 
-def catalogue(identity: Identity, db: Db, scope: Scope, user_id: str) -> list[dict[str, Any]]:
+def catalogue(db: Db, scope: Scope, user_id: str, *, origin: str) -> list[dict[str, Any]]:
     """Enabled services and endpoints for a token of this scope, as it stands in replies; endpoints that can't be filled
-    are left out, an unscoped token has none at all."""
+    are left out, an unscoped token has none at all. `origin`: of the cloud's own URLs, without a slash at the end."""
     if scope.kind == "unscoped":
         return []
     names = {"user_id": user_id}
@@ -85,7 +76,7 @@ def catalogue(identity: Identity, db: Db, scope: Scope, user_id: str) -> list[di
         names |= {"project_id": scope.id, "tenant_id": scope.id}
     places: dict[str, list[dict[str, Any]]] = {}
     for one in ENDPOINTS.where(db, "enabled = 1", order="interface, id"):
-        url = filled(shown_url(identity, one), names)
+        url = filled(shown_url(one.url, origin), names)
         if url is not None:
             place = {"id": one.id, "interface": one.interface, "region_id": one.region_id, "url": url, "region": one.region_id}
             places.setdefault(one.service_id, []).append(place)

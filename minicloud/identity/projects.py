@@ -119,9 +119,9 @@ async def update(identity: Identity, project_id: str, changes: Mapping[str, Any]
         refuse_immutable(row.options, values, f"project {project_id}")
         if "name" in values:
             refuse_taken_in(db, values["name"], row.domain_id, but=row.id)
-        if values.get("enabled") is False and not row.is_domain:
-            if PROJECTS.first(db, "parent_id = ? AND enabled = 1", (project_id,)):
-                raise Forbidden(f"Cannot disable project {project_id}: projects below it are enabled.")
+        closing = values.get("enabled") is False and not row.is_domain
+        if closing and PROJECTS.first(db, "parent_id = ? AND enabled = 1", (project_id,)):
+            raise Forbidden(f"Cannot disable project {project_id}: projects below it are enabled.")
         above = PROJECTS.get(db, row.parent_id)
         if values.get("enabled") is True and above is not None and not above.enabled:
             raise Forbidden(f"Cannot enable project {project_id}: the one above it is disabled.")

@@ -5,7 +5,7 @@ from __future__ import annotations
 from minicloud.api import faults
 from minicloud.api.dialect import Dialect
 from minicloud.api.paging import collection_links
-from minicloud.identity.api import auth, domains, group_users, groups, projects, roles, users, versions
+from minicloud.identity.api import auth, domains, grants, group_users, groups, projects, roles, users, versions
 
 DIALECT = Dialect(
     service="identity",
@@ -18,5 +18,5 @@ DIALECT = Dialect(
 )
 ROUTES = [
     *versions.ROUTES, *auth.ROUTES, *domains.ROUTES, *projects.ROUTES, *users.ROUTES, *groups.ROUTES,
-    *group_users.ROUTES, *roles.ROUTES,
+    *group_users.ROUTES, *roles.ROUTES, *grants.ROUTES,
 ]  # fmt: skip

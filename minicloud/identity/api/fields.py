@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from minicloud.api.route import Call
 from minicloud.api.schema import MISSING, OBJECT, Field, Schema, Type, array, nullable, string
+
+if TYPE_CHECKING:
+    from minicloud.identity import Identity
 
 NAME64 = string(low=1, high=64, pattern=r"\S")
 NAME255 = string(low=1, high=255, pattern=r"\S")
@@ -42,3 +45,8 @@ def values_of(schema: Schema, body: Mapping[str, Any]) -> dict[str, Any]:
     if isinstance(known.get("tags"), list):
         known["tags"] = tuple(known["tags"])
     return {**known, **({"extra": extra} if extra else {})}
+
+
+def origin(identity: Identity, call: Call) -> str:
+    """Where the cloud is for this client: the configured public URL, else the one that they used."""
+    return identity.public_url or call.base.removesuffix(call.dialect.prefix)
