@@ -14,7 +14,7 @@ PACKAGES := libvirt-daemon libvirt-daemon-system libvirt-daemon-driver-qemu libv
 	mtools dosfstools syslinux syslinux-common e2fsprogs fdisk cpio lz4 kmod
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo system lint format test fake-test crash demo serve sandbox clean
+.PHONY: help install demo system lint format test fake-test serve sandbox clean
 
 help: ## List the targets.
 	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -56,12 +56,6 @@ test: install lint ## Everything: lint, then all tests, those of the real host i
 
 fake-test: $(VENV)/.installed ## The quick half: no root, no libvirt.
 	$(BIN)/python -m pytest -m "not real and not slow"
-
-crash: $(VENV)/.installed ## Fail and die at every point of every operation, then check the truth.
-	$(BIN)/python -m pytest tests/crash
-
-demo: install ## The main job on real machines, in a throw-away cloud (root).
-	$(BIN)/python -m minicloud demo
 
 serve: $(VENV)/.installed ## A cloud on the fake host, on port 5050, in .state.
 	$(BIN)/python -m minicloud serve --fake --state .state

@@ -57,6 +57,8 @@ class Image:
 
     size_limit: int = 64 * 1024**3
     cache_bytes: int = 40 * 1024**3
+    import_networks: tuple[str, ...] = ()
+    """Networks that are not public and from which web-download may fetch all the same, as CIDRs."""
 
 
 @dataclass(frozen=True)

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from contextlib import AbstractContextManager
+import asyncio
+import contextlib
+from collections.abc import Iterator
 from pathlib import Path
 
 from minicloud.cli.options import config_of
@@ -16,13 +18,19 @@ NAMED = {
 """Kinds of subject whose rows have a name, and their tables."""
 
 
-def opened(file: Path | None, state: Path | None, *, fake: bool) -> AbstractContextManager[Store]:
+@contextlib.contextmanager
+def opened(file: Path | None, state: Path | None, *, fake: bool) -> Iterator[Store]:
     """The store of the configured cloud, for reading.
 
     Raises:
         Unavailable: no cloud was made there yet, or its database can't be read.
     """
-    return Store.reading(config_of(file, state, fake=fake).state / "minicloud.db")
+    store = Store(config_of(file, state, fake=fake).state / "minicloud.db")
+    store.open_to_read()
+    try:
+        yield store
+    finally:
+        asyncio.run(store.close())
 
 
 def subjects(db: Db, thing: str) -> list[str]:

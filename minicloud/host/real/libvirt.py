@@ -430,12 +430,6 @@ def _look(connection: libvirt.virConnect) -> dict[str, DomainSeen]:
 
 
 def _learn(connection: libvirt.virConnect, accelerator: probe.Accelerator) -> _Facts:
-    if accelerator.domain_type == "kvm":  # it runs for us, but does it for the user that libvirt gives to QEMU?
-        try:
-            connection.getDomainCapabilities(None, "x86_64", None, "kvm")
-        except libvirt.libvirtError as error:
-            _log.warning("KVM works, but libvirt can't use it: guests run by TCG", detail=str(error))
-            accelerator = probe.Accelerator("qemu", "KVM works, but libvirt's QEMU user may not open it: TCG is used.")
     told = ElementTree.fromstring(connection.getCapabilities())
     model, memory_mb, vcpus, _, _, sockets, cores, threads = connection.getInfo()
     capabilities = Capabilities(

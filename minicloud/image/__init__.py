@@ -1,0 +1,185 @@
+"""The image service: what guests boot from.
+
+It exists to take bytes from strangers and give disks to machines, so it looks at what the bytes are. Compute and volume
+use `visible`, `require_active`, `local_file`, and for images made here `reserve`, `take_in` and `abandon`; clients speak
+the wire in `api/`.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Mapping, Sequence, Set
+from pathlib import Path
+from typing import Any
+
+from minicloud.config import Config
+from minicloud.core.context import Context
+from minicloud.core.errors import Conflict
+from minicloud.core.foundation import Foundation
+from minicloud.core.operations import undo
+from minicloud.core.reconcile import Reconciler
+from minicloud.core.store import Db
+from minicloud.host import Host
+from minicloud.image import bases, images, imports, reconcile, takein
+from minicloud.image.api import DIALECT, ROUTES
+from minicloud.image.bases import LocalFile
+from minicloud.image.images import NewImage
+from minicloud.image.tables import IMAGES, ImageRow, Status, Visibility, migrations
+
+__all__ = ["Image", "ImageRow", "LocalFile", "NewImage", "Status", "Visibility"]
+
+
+class Image:
+    """Keeps images and the flat disks made of them.
+
+    Attributes:
+        under_way: ids of images whose bytes are coming in now; the reconciler leaves them alone.
+    """
+
+    name = "image"
+    migrations = migrations
+    dialect = DIALECT
+    routes = ROUTES
+
+    def __init__(self, foundation: Foundation, host: Host, config: Config) -> None:
+        self.store, self.clock, self.host, self.config = foundation.store, foundation.clock, host, config
+        self.operations = foundation.operations
+        self.under_way: set[str] = set()
+        self.base_locks: dict[str, asyncio.Lock] = {}
+        self.base_users: list[Callable[[], Set[str]]] = []
+        self.operations.undo_by(self)
+        imports.register(self)
+
+    def reconcilers(self) -> Sequence[Reconciler]:
+        """One that brings files and records together."""
+        return [Reconciler("image", lambda: reconcile.run(self))]
+
+    async def start(self) -> None:
+        """Nothing lives as long as the daemon here."""
+
+    async def stop(self) -> None:
+        """Nothing to end."""
+
+    # --- where things lie ----------------------------------------------------------------------------------------
+
+    @property
+    def blobs(self) -> Path:
+        """Folder of the images' own bytes."""
+        return self.config.state / "images"
+
+    @property
+    def staging(self) -> Path:
+        """Folder of bytes that wait for an import."""
+        return self.config.state / "staging"
+
+    @property
+    def bases(self) -> Path:
+        """Folder of the flat disks."""
+        return self.config.state / "bases"
+
+    def blob(self, image_id: str) -> Path:
+        """The file of an image."""
+        return self.blobs / image_id
+
+    def staged(self, image_id: str) -> Path:
+        """The file that waits for an image's import."""
+        return self.staging / image_id
+
+    async def drop_files(self, image_id: str) -> None:
+        """Remove an image's own files, not its base."""
+        await self.host.disks.remove(self.blob(image_id))
+        await self.host.disks.remove(self.staged(image_id))
+
+    # --- for other services --------------------------------------------------------------------------------------
+
+    def visible(self, ctx: Context, image_id: str) -> ImageRow:
+        """The image, if the caller may know of it; `NotFound` otherwise."""
+        return images.visible(self, ctx, image_id)
+
+    def require_active(self, ctx: Context, image_id: str) -> ImageRow:
+        """The image, if the caller may use its bytes.
+
+        Raises:
+            NotFound: it is not there for the caller.
+            Conflict: it has no bytes (yet), or is deactivated.
+        """
+        row = images.visible(self, ctx, image_id)
+        if row.status is not Status.ACTIVE:
+            raise Conflict(f"Image {image_id} is not active: it is {row.status}.")
+        return row
+
+    async def local_file(self, ctx: Context, image_id: str) -> LocalFile:
+        """The flat base of an image for overlays and copies: made once, raw or qcow2, mode 0444, never modified.
+
+        Raises:
+            NotFound, Conflict: as `require_active`. Invalid: it is no disk. HostFailure, Unavailable: it can't be made.
+        """
+        return await bases.local_file(self, self.require_active(ctx, image_id))
+
+    def keep_bases(self, users: Callable[[], Set[str]]) -> None:
+        """Let a service say which images' bases its disks stand on: `users()` gives image ids. Called before each
+        eviction; without any such service no base is ever removed."""
+        self.base_users.append(users)
+
+    async def reserve(
+        self,
+        ctx: Context,
+        *,
+        name: str | None,
+        properties: Mapping[str, Any],
+        disk_format: str = "qcow2",
+        container_format: str = "bare",
+        visibility: str = Visibility.PRIVATE,
+        min_disk: int = 0,
+        min_ram: int = 0,
+        protected: bool = False,
+        image_id: str | None = None,
+    ) -> ImageRow:
+        """A queued image of the caller's project that one of our own services will fill by `take_in`."""
+        new = NewImage(
+            id=image_id, name=name, visibility=Visibility(visibility), disk_format=disk_format,
+            container_format=container_format, min_disk=min_disk, min_ram=min_ram, protected=protected,
+            properties={key: str(value) for key, value in properties.items() if value is not None},
+        )  # fmt: skip
+        return await images.create(self, ctx, new)
+
+    async def saving(self, image_id: str) -> None:
+        """A reserved image's bytes are being made now (a snapshot is under way)."""
+        await images.set_status(self, image_id, Status.SAVING, expect=(Status.QUEUED, Status.SAVING))
+
+    async def take_in(self, ctx: Context, *, image_id: str, path: Path, format: str) -> ImageRow:
+        """Make a file of ours the bytes of a reserved image and activate it; the file is moved, or converted and removed.
+
+        Args:
+            format: of the file, as its maker knows it; converted if the image's disk_format is another.
+        """
+        return await takein.run(self, image_id=image_id, path=path, format=format)
+
+    async def activate_empty(self, ctx: Context, image_id: str) -> ImageRow:
+        """Activate a reserved image without bytes: that of a server booted from a volume, whose properties name snapshots."""
+        return await takein.activate_empty(self, image_id)
+
+    @undo
+    async def abandon(self, image_id: str) -> None:
+        """Remove a reserved image that never got its bytes; an active one stays. Shrugs at nothing."""
+
+        def forget(db: Db) -> bool:
+            row = IMAGES.get(db, image_id)
+            if row is None or row.status in (Status.ACTIVE, Status.DEACTIVATED):
+                return False
+            images.forget_in(db, image_id)
+            return True
+
+        if await self.store.write(forget):
+            await self.drop_files(image_id)
+
+    @undo
+    async def drop_import(self, image_id: str) -> None:
+        """Remove the files of an import that failed; an image that became active meanwhile keeps its own."""
+        row = self.store.read(IMAGES.get, image_id)
+        if row is None or row.status not in (Status.ACTIVE, Status.DEACTIVATED):
+            await self.drop_files(image_id)
+
+    async def delete(self, ctx: Context, image_id: str) -> None:
+        """Delete an image as its owner would (rotation of backups, shelved servers)."""
+        await images.remove(self, ctx, image_id)

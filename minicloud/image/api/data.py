@@ -1,0 +1,68 @@
+"""The bytes of images on the wire: upload, download with ranges, staging (API reference: Image data, Interoperable import)."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from typing import TYPE_CHECKING
+
+from aiohttp import ClientPayloadError, web
+
+from minicloud.api.policy import ADMIN, MEMBER
+from minicloud.api.route import Call, Reply, Route
+from minicloud.core.errors import Forbidden, Invalid, TooLarge, UnsupportedMedia
+from minicloud.image import images, upload
+from minicloud.image.tables import Status
+
+if TYPE_CHECKING:
+    from minicloud.image import Image
+
+OCTETS = "application/octet-stream"
+
+
+async def upload_image(image: Image, call: Call) -> None:
+    """Send an image's data; its content decides whether it may."""
+    await upload.receive(image, call.ctx, call.params["image_id"], _stream(image, call))
+
+
+async def stage_image(image: Image, call: Call) -> None:
+    """Send data that an import takes up later."""
+    await upload.stage(image, call.ctx, call.params["image_id"], _stream(image, call))
+
+
+async def download_image(image: Image, call: Call) -> web.StreamResponse | Reply:
+    """Get an image's data, all of it or a range; 204 while there is none."""
+    row = images.visible(image, call.ctx, call.params["image_id"])
+    if row.status is Status.DEACTIVATED and not ADMIN.allows(call.ctx):
+        raise Forbidden("The requested image has been deactivated. Image data download is forbidden.")
+    if row.status not in (Status.ACTIVE, Status.DEACTIVATED):
+        return Reply(status=204)
+    headers = {"Content-Type": OCTETS, **({"Content-MD5": row.checksum} if row.checksum else {})}
+    if not row.size:
+        return web.Response(headers=headers)
+    return web.FileResponse(image.blob(row.id), headers=headers)
+
+
+def _stream(image: Image, call: Call) -> AsyncIterator[bytes]:
+    media = call.request.content_type
+    if media != OCTETS:
+        raise UnsupportedMedia(f"The request media type {media[:80]} is not supported by this server: send {OCTETS}.")
+    limit = image.config.image.size_limit
+    if (call.request.content_length or 0) > limit:
+        raise TooLarge(f"Cannot take the image data: it is larger than the limit of {limit} bytes.")
+    return _pieces(call)
+
+
+async def _pieces(call: Call) -> AsyncIterator[bytes]:
+    try:
+        async for piece in call.request.content.iter_any():
+            yield piece
+    except ClientPayloadError as error:
+        raise Invalid(f"Cannot take the image data: it ended too early ({error}).") from None
+
+
+FILE = "/images/{image_id}/file"
+ROUTES = [
+    Route("PUT", FILE, upload_image, raw=True, status=204, policy=MEMBER, rule="upload_image"),
+    Route("GET", FILE, download_image, policy=MEMBER, rule="download_image"),
+    Route("PUT", "/images/{image_id}/stage", stage_image, raw=True, status=204, policy=MEMBER, rule="upload_image"),
+]

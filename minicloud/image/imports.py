@@ -1,0 +1,137 @@
+"""Imports: bytes that were staged before, or that this cloud downloads, become an image's data in the background.
+
+`uploading` or `queued -> importing -> active`; a failed or killed import leaves the image queued, no file, and a task
+that tells why. One import is one operation of the journal and one task on the wire.
+"""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+from minicloud.core.clock import stamp
+from minicloud.core.context import Context
+from minicloud.core.errors import Conflict, Invalid, MinicloudError, NotFound
+from minicloud.core.operations import AfterCrash, Operation
+from minicloud.core.store import Db, Page
+from minicloud.image import blobs, fetch, images, upload
+from minicloud.image.tables import IMAGES, TASKS, Status, Task
+
+if TYPE_CHECKING:
+    from minicloud.image import Image
+
+METHODS = ("glance-direct", "web-download")
+KIND = "image.import"
+
+
+def register(image: Image) -> None:
+    """Make imports known to the journal."""
+
+    async def carry_out(operation: Operation) -> None:
+        await run(image, operation)
+
+    def fail(db: Db, operation: Operation, error: MinicloudError) -> None:
+        failed(db, operation, error, now=stamp(image.clock.now()))
+
+    image.operations.register(KIND, carry_out, after_crash=AfterCrash.UNDO, failed=fail)
+
+
+async def begin(image: Image, ctx: Context, image_id: str, request: Mapping[str, Any]) -> Task:
+    """Accept an import.
+
+    Args:
+        request: the body: `{"method": {"name": "web-download", "uri": ...}}`.
+
+    Raises:
+        Invalid: an unknown method, a URL that can't be, formats that are not set.
+        Conflict: nothing is staged, or the image has its data.
+    """
+    method = request["method"]
+    row = images.owned(image, ctx, image_id, "upload_image")
+    if method["name"] not in METHODS:
+        raise Invalid(f"Unknown import method name '{str(method['name'])[:80]}'.")
+    if any(store != "file" for store in request.get("stores", ())):
+        raise Conflict("Cannot import: this cloud has the one store 'file'.")
+    expected = Status.UPLOADING if method["name"] == "glance-direct" else Status.QUEUED
+    if row.status is not expected:
+        raise Conflict(
+            f"Image needs to be in '{expected}' state to use the {method['name']} method; it is {row.status}."
+        )
+    upload.need_formats(row)
+    if method["name"] == "web-download":
+        if not isinstance(method.get("uri"), str):
+            raise Invalid("Cannot import by web-download: the method needs a 'uri'.")
+        fetch.check(method["uri"], image.config.image.import_networks)
+    now = stamp(image.clock.now())
+    task = Task(
+        id=str(uuid.uuid4()), image_id=row.id, owner=row.owner, user_id=ctx.user_id, request_id=ctx.request_id,
+        status="pending", input={"image_id": row.id, "import_req": dict(request)}, result={}, message="", created_at=now,
+        updated_at=now,
+    )  # fmt: skip
+
+    def accept(db: Db) -> None:
+        IMAGES.change(db, row.id, expect={"status": expected}, status=Status.IMPORTING, updated_at=now)
+        TASKS.insert(db, task)
+        image.operations.enlist_in(db, ctx, KIND, f"image/{row.id}", task_id=task.id)
+
+    await image.store.write(accept)
+    return task
+
+
+async def run(image: Image, operation: Operation) -> None:
+    """Carry out one import."""
+    task = image.store.read(TASKS.need, operation.arguments["task_id"])
+    row = image.store.read(IMAGES.need, task.image_id)
+    await image.store.write(TASKS.change, task.id, status="processing", updated_at=stamp(image.clock.now()))
+    await operation.on_failure(image.drop_import, row.id)
+    method = task.input["import_req"]["method"]
+    if method["name"] == "glance-direct":
+        source = blobs.of_file(image.staged(row.id))
+    else:
+        source = fetch.stream(method["uri"], image.config.image.import_networks)
+    async with upload.received(image, row, source) as blob:
+        pass
+    await upload.activate(image, row.id, blob, expect=Status.IMPORTING)
+    await image.host.disks.remove(image.staged(row.id))
+    await image.store.write(_succeed, task, now=stamp(image.clock.now()))
+
+
+def _succeed(db: Db, task: Task, *, now: str) -> None:
+    if TASKS.get(db, task.id) is not None:
+        TASKS.change(db, task.id, status="success", result={"image_id": task.image_id}, updated_at=now)
+
+
+def failed(db: Db, operation: Operation, error: MinicloudError, *, now: str) -> None:
+    """What the records say after a failed import."""
+    task = TASKS.get(db, operation.arguments["task_id"])
+    if task is None:
+        return
+    TASKS.change(db, task.id, status="failure", message=error.message, updated_at=now)
+    row = IMAGES.get(db, task.image_id)
+    if row is not None and row.status is Status.IMPORTING:
+        IMAGES.change(db, row.id, status=Status.QUEUED, size=None, updated_at=now)
+
+
+def of_image(image: Image, ctx: Context, image_id: str) -> list[Task]:
+    """An image's imports, newest first, for whoever may see the image."""
+    row = images.visible(image, ctx, image_id)
+    return image.store.read(TASKS.where, "image_id = ?", (row.id,), order="created_at DESC")
+
+
+def listed(image: Image, ctx: Context, page: Page, *, status: str | None) -> Sequence[Task]:
+    """One page of all imports that the caller may see."""
+    clauses: list[str] = [] if ctx.is_admin else ["owner = ?"]
+    values: list[str | None] = [] if ctx.is_admin else [ctx.project_id]
+    if status is not None:
+        clauses.append("status = ?")
+        values.append(status)
+    return image.store.read(TASKS.page, page, " AND ".join(clauses), values)
+
+
+def show(image: Image, ctx: Context, task_id: str) -> Task:
+    """One import."""
+    found = image.store.read(TASKS.get, task_id)
+    if found is None or not ctx.sees(found.owner):
+        raise NotFound(f"No task found with ID {task_id[:255]}")
+    return found

@@ -1,0 +1,122 @@
+"""What the image service remembers: images, whom they are shared with, and imports as tasks."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Any
+
+from sqlite_utils import Database
+from sqlite_utils.migrations import Migrations
+
+from minicloud.core.store import Table
+
+migrations = Migrations("image")
+
+
+@migrations()
+def m001_images(db: Database) -> None:
+    db["images"].create(
+        {
+            "id": str, "name": str, "owner": str, "status": str, "visibility": str, "disk_format": str,
+            "container_format": str, "size": int, "virtual_size": int, "min_disk": int, "min_ram": int, "protected": int,
+            "hidden": int, "checksum": str, "hash_value": str, "properties": str, "tags": str, "created_at": str,
+            "updated_at": str,
+        },
+        pk="id",
+    )  # fmt: skip
+    db["images"].create_index(["owner"])
+    db["images"].create_index(["visibility"])
+    db["images"].create_index(["created_at"])
+    db["image_members"].create(
+        {"image_id": str, "member_id": str, "status": str, "created_at": str, "updated_at": str},
+        pk=("image_id", "member_id"),
+        foreign_keys=[("image_id", "images", "id")],
+    )
+    db["image_members"].create_index(["member_id", "status"])
+    db["image_tasks"].create(
+        {
+            "id": str, "image_id": str, "owner": str, "user_id": str, "request_id": str, "status": str, "input": str,
+            "result": str, "message": str, "created_at": str, "updated_at": str,
+        },
+        pk="id",
+    )  # fmt: skip
+    db["image_tasks"].create_index(["image_id"])
+
+
+class Status(StrEnum):
+    """Where an image is. Only active and deactivated ones have bytes."""
+
+    QUEUED = "queued"
+    SAVING = "saving"
+    UPLOADING = "uploading"
+    IMPORTING = "importing"
+    ACTIVE = "active"
+    DEACTIVATED = "deactivated"
+
+
+class Visibility(StrEnum):
+    """Who may know an image: everybody (public, also listed; community, if asked for), members, or the owner alone."""
+
+    PUBLIC = "public"
+    COMMUNITY = "community"
+    SHARED = "shared"
+    PRIVATE = "private"
+
+
+@dataclass(frozen=True, slots=True)
+class ImageRow:
+    """An image. Sizes in bytes, `min_disk` in GiB, `min_ram` in MiB; `checksum` is MD5, `hash_value` SHA-512."""
+
+    id: str
+    name: str | None
+    owner: str | None
+    status: Status
+    visibility: Visibility
+    disk_format: str | None
+    container_format: str | None
+    size: int | None
+    virtual_size: int | None
+    min_disk: int
+    min_ram: int
+    protected: bool
+    hidden: bool
+    checksum: str | None
+    hash_value: str | None
+    properties: dict[str, Any]
+    tags: list[str]
+    created_at: str
+    updated_at: str
+
+
+@dataclass(frozen=True, slots=True)
+class Member:
+    """A project that an image is shared with; `status` is what that project thinks of it."""
+
+    image_id: str
+    member_id: str
+    status: str
+    created_at: str
+    updated_at: str
+
+
+@dataclass(frozen=True, slots=True)
+class Task:
+    """One import. `input` is the request's body."""
+
+    id: str
+    image_id: str
+    owner: str | None
+    user_id: str
+    request_id: str
+    status: str
+    input: dict[str, Any]
+    result: dict[str, Any]
+    message: str
+    created_at: str
+    updated_at: str
+
+
+IMAGES = Table("images", ImageRow, noun="Image")
+MEMBERS = Table("image_members", Member, key="image_id", noun="Image member")
+TASKS = Table("image_tasks", Task, noun="Task")
