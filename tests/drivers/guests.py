@@ -98,6 +98,8 @@ async def guest(name: str, *, tap: str, mac: str, bridge: str) -> AsyncIterator[
     try:
         await execute("ip", "link", "add", tap, "type", "veth", "peer", "name", "eth0", "netns", name)
         await execute("ip", "link", "set", tap, "master", bridge, "up")
+        # Its link-local address is there at once: nobody else has that MAC.
+        await execute("ip", "netns", "exec", name, "sysctl", "-qw", "net.ipv6.conf.eth0.accept_dad=0")
         await execute("ip", "-n", name, "link", "set", "eth0", "address", mac, "up")
         await execute("ip", "-n", name, "link", "set", "lo", "up")
         yield Guest(name, tap, mac)

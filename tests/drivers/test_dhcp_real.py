@@ -7,18 +7,40 @@ import os
 import signal
 from collections.abc import AsyncIterator
 from dataclasses import replace
+from ipaddress import IPv6Address
 from pathlib import Path
 
 import pytest
 
-from minicloud.host.dhcp import Advertised, Advertiser, Dhcp, DhcpHost, Ipv6Mode
-from minicloud.host.links import Links, Space, inner_name, tap_name
+from minicloud.host.dhcp import Advertised, Advertiser, Dhcp, DhcpHost, DhcpSubnet, Ipv6Mode
+from minicloud.host.links import Links, Space, tap_name
 from minicloud.host.namespaces import Namespaces, router_space
 from minicloud.host.real.dnsmasq import DnsmasqDhcp
 from tests.drivers.guests import Guest, guest
-from tests.drivers.test_dhcp import BRIDGE, NETWORK, ONE, PORT, ROUTER, SERVER, TWO, leg, network
+from tests.drivers.test_dhcp import BRIDGE, NETWORK, ONE, ROUTER, SERVER, TWO, leg, network
 
 pytestmark = [pytest.mark.real, pytest.mark.usefixtures("real_only", "network")]
+ASK_DHCPV6 = """
+import socket
+duid = bytes([0, 3, 0, 1]) + bytes.fromhex("{mac}".replace(":", ""))
+ask = bytes([{kind}, 1, 2, 3, 0, 1, 0, len(duid)]) + duid + bytes([0, 6, 0, 2, 0, 23])
+ask += bytes([0, 3, 0, 12, 0, 0, 0, 1]) + bytes(8) if {kind} == 1 else b""
+s = socket.socket(socket.AF_INET6, socket.SOCK_DGRAM)
+s.bind(("::", 546))
+s.settimeout(1)
+try:
+    for _ in range(2):
+        s.sendto(ask, ("ff02::1:2", 547, 0, socket.if_nametoindex("eth0")))
+        try:
+            print(s.recv(2048).hex())
+            break
+        except TimeoutError:
+            pass
+    else:
+        print("nobody")
+finally:
+    s.close()
+"""
 __all__ = ["network"]
 
 
@@ -151,4 +173,15 @@ async def test_a_router_advertises_prefix_mtu_and_itself(
         text = await machine.run("ip", "-6", "addr", "show", "eth0")
         assert ("fd11::f816:3eff:fe00:11" in text) is autonomous
         assert "mtu 1400" in await machine.run("ip", "-6", "route")
-    assert inner_name(PORT) != "mcirouter"
+        # DHCPv6 is the network's own server's business.
+        assert await machine.run("python3", "-c", ASK_DHCPV6.format(kind=1, mac=ONE.mac)) == "nobody\n"
+
+
+async def test_a_machine_is_told_its_ipv6_address(dhcp: Dhcp, machine: Guest) -> None:
+    subnet = DhcpSubnet("six", "fd10::/64", "fd10::1", ("2001:db8::53",), (), mode=Ipv6Mode.STATEFUL)
+    await dhcp.converge(replace(SERVER, subnets=(subnet,), hosts=(replace(ONE, addresses=("fd10::11",)),)))
+    answer = await machine.run("python3", "-c", ASK_DHCPV6.format(kind=1, mac=ONE.mac))
+    assert IPv6Address("fd10::11").packed.hex() in answer and IPv6Address("2001:db8::53").packed.hex() in answer
+    await dhcp.converge(replace(SERVER, subnets=(replace(subnet, mode=Ipv6Mode.STATELESS),)))
+    answer = await machine.run("python3", "-c", ASK_DHCPV6.format(kind=11, mac=ONE.mac))
+    assert IPv6Address("2001:db8::53").packed.hex() in answer
