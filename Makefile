@@ -14,7 +14,7 @@ PACKAGES := libvirt-daemon libvirt-daemon-system libvirt-daemon-driver-qemu libv
 	mtools dosfstools syslinux syslinux-common e2fsprogs fdisk cpio lz4 kmod
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo system lint format test fake-test serve sandbox clean
+.PHONY: help install demo bench crash system lint format test fake-test serve sandbox clean
 
 help: ## List the targets.
 	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -65,6 +65,13 @@ sandbox: install ## A shell in a throw-away cloud with real guests (root).
 
 demo: install ## The main job, shown: a throw-away cloud, machines, login, a crash, and nothing left.
 	$(BIN)/python -m minicloud demo
+
+bench: install ## Speed and size: every promised figure, measured now (needs wrk).
+	command -v wrk >/dev/null || apt-get install -q -y --no-install-recommends wrk
+	$(SANDBOX) --bare -- $(BIN)/python -m tests.bench
+
+crash: $(VENV)/.installed ## Fail and kill the daemon at every point of every kind of operation.
+	MINICLOUD_CRASH=all $(BIN)/python -m pytest tests/crash
 
 clean: ## Remove what was made here, but the system packages.
 	rm -rf $(VENV) .state build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis
