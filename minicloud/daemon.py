@@ -277,6 +277,5 @@ def make_host(config: Config) -> Host:
         libvirt_uri=config.compute.libvirt_uri,
         state=config.state,
         cache=Path(config.paths.cache),
-        run=Path(config.paths.run),
         namespaces=Path(config.paths.namespaces),
     )

@@ -10,19 +10,17 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import os
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from collections.abc import Callable
 from functools import partial
 from pathlib import Path
-from xml.etree import ElementTree
 
 import libvirt
 import structlog
 
 from minicloud.core.errors import Failure, HostFailure, Unavailable
 from minicloud.host import filesystem
-from minicloud.host.hypervisor import Capabilities, DiskSpec, DomainEvent, DomainSeen, DomainSpec, NicSpec, Power
-from minicloud.host.real import domain_xml, probe
+from minicloud.host.hypervisor import Capabilities, DiskSpec, DomainEvent, DomainSeen, DomainSpec, NicSpec
+from minicloud.host.real import domain_xml, domains, probe
 from minicloud.host.real.connection import Connection, Listeners
 
 START_SECONDS = 180.0
@@ -33,18 +31,6 @@ DETACH_SECONDS = 30.0
 DETACH_TRY_SECONDS = 5.0
 """After this long the guest is asked again: one that was still booting did not hear the first time."""
 
-_POWER = {
-    libvirt.VIR_DOMAIN_RUNNING: Power.RUNNING,
-    libvirt.VIR_DOMAIN_BLOCKED: Power.RUNNING,
-    libvirt.VIR_DOMAIN_SHUTDOWN: Power.RUNNING,  # on its way; the end is told when it is there
-    libvirt.VIR_DOMAIN_PAUSED: Power.PAUSED,
-    libvirt.VIR_DOMAIN_PMSUSPENDED: Power.PAUSED,
-    libvirt.VIR_DOMAIN_CRASHED: Power.CRASHED,
-}
-_OFF = {
-    libvirt.VIR_DOMAIN_SHUTOFF_CRASHED: Power.CRASHED,
-    libvirt.VIR_DOMAIN_SHUTOFF_SAVED: Power.SAVED,
-}
 _REASONS = {
     libvirt.VIR_DOMAIN_EVENT_STARTED: {0: "booted", 2: "restored"},
     libvirt.VIR_DOMAIN_EVENT_SUSPENDED: {0: "paused", 2: "ioerror"},
@@ -66,14 +52,6 @@ _LIVE, _CONFIG = libvirt.VIR_DOMAIN_AFFECT_LIVE, libvirt.VIR_DOMAIN_AFFECT_CONFI
 _log = structlog.get_logger(__name__)
 
 
-@dataclass(frozen=True, slots=True)
-class _Facts:
-    """What the first connection told: capabilities, and the user and group that QEMU runs as (None: ours)."""
-
-    capabilities: Capabilities
-    owner: tuple[int, int] | None
-
-
 class LibvirtHypervisor:
     """`Hypervisor` by libvirt.
 
@@ -89,7 +67,7 @@ class LibvirtHypervisor:
         )
         self._cache = cache
         self._detach_seconds = detach_seconds
-        self._facts: _Facts | None = None
+        self._facts: domains.Facts | None = None
         self._accelerator = probe.Accelerator("qemu", "The accelerator was not probed yet.")
         self._callbacks: list[Callable[[DomainEvent], None]] = []
         self._changed: dict[str, str] = {}
@@ -154,10 +132,10 @@ class LibvirtHypervisor:
         """As promised."""
 
         def work(connection: libvirt.virConnect) -> None:
-            domain = _find(connection, server_id)
+            domain = domains.find(connection, server_id)
             if domain is None:
                 return
-            with _unless(libvirt.VIR_ERR_OPERATION_INVALID, libvirt.VIR_ERR_NO_DOMAIN):  # it is off already
+            with domains.unless(libvirt.VIR_ERR_OPERATION_INVALID, libvirt.VIR_ERR_NO_DOMAIN):  # it is off already
                 domain.destroyFlags(libvirt.VIR_DOMAIN_DESTROY_DEFAULT)
 
         await self._connection.call(f"stop the machine {server_id}", work, seconds=STOP_SECONDS)
@@ -189,12 +167,12 @@ class LibvirtHypervisor:
         what = f"forget the machine {server_id}"
 
         def work(connection: libvirt.virConnect) -> None:
-            domain = _find(connection, server_id)
+            domain = domains.find(connection, server_id)
             if domain is None:
                 return
             if domain.isActive():
                 raise HostFailure(f"Cannot {what}: it is running.")
-            with _unless(libvirt.VIR_ERR_NO_DOMAIN):
+            with domains.unless(libvirt.VIR_ERR_NO_DOMAIN):
                 domain.undefineFlags(_UNDEFINE)
 
         await self._connection.call(what, work)
@@ -223,7 +201,7 @@ class LibvirtHypervisor:
 
         def work(connection: libvirt.virConnect) -> None:
             domain = connection.lookupByUUIDString(server_id)
-            target = _target(domain, disk_id, what)
+            target = domains.target(domain, disk_id, what)
             domain.blockResize(target, size, libvirt.VIR_DOMAIN_BLOCK_RESIZE_BYTES)
 
         await self._connection.call(what, work)
@@ -237,7 +215,7 @@ class LibvirtHypervisor:
 
             def begin(connection: libvirt.virConnect) -> None:
                 domain = connection.lookupByUUIDString(server_id)
-                xml = domain_xml.backup_xml(domain.XMLDesc(0), _target(domain, disk_id, what), str(draft), format)
+                xml = domain_xml.backup_xml(domain.XMLDesc(0), domains.target(domain, disk_id, what), str(draft), format)
                 domain.backupBegin(xml, None, 0)
 
             await self._connection.call(what, begin)
@@ -253,14 +231,14 @@ class LibvirtHypervisor:
 
     async def actual(self) -> dict[str, DomainSeen]:
         """As promised."""
-        return await self._connection.call("look at the machines", _look)
+        return await self._connection.call("look at the machines", domains.look)
 
     async def console_log(self, server_id: str, path: str, *, tail_bytes: int = 1024 * 1024) -> bytes:
         """As promised: libvirtd writes the file."""
         with filesystem.told("read the console of", Path(server_id)):
             return await filesystem.in_thread(filesystem.tail, Path(path), tail_bytes)
 
-    def _known(self) -> _Facts:
+    def _known(self) -> domains.Facts:
         if self._facts is None:
             raise Unavailable("The hypervisor was not reached yet.", retry_after=5)
         return self._facts
@@ -284,7 +262,7 @@ class LibvirtHypervisor:
         end = loop.time() + self._detach_seconds
         gone = self._removals.setdefault((server_id, alias), asyncio.Event())
         try:
-            while await self._connection.call(what, lambda connection: _ask_to_let_go(connection, server_id, alias)):
+            while await self._connection.call(what, lambda connection: domains.ask_to_let_go(connection, server_id, alias)):
                 left = end - loop.time()
                 if left <= 0:
                     raise HostFailure(
@@ -297,7 +275,7 @@ class LibvirtHypervisor:
             self._removals.pop((server_id, alias), None)
 
         def forget(connection: libvirt.virConnect) -> None:
-            domain = _find(connection, server_id)
+            domain = domains.find(connection, server_id)
             if domain is None:
                 return
             if domain_xml.device_xml(domain.XMLDesc(libvirt.VIR_DOMAIN_XML_INACTIVE), alias):
@@ -330,7 +308,7 @@ class LibvirtHypervisor:
         """After each connect: learn the host's facts once, then tell of every machine, for events were missed."""
         if self._facts is None:
             accelerator = self._accelerator
-            self._facts = await self._connection.call("learn what the host can", lambda c: _learn(c, accelerator))
+            self._facts = await self._connection.call("learn what the host can", lambda c: domains.learn(c, accelerator))
         for seen in (await self.actual()).values():
             self._deliver(DomainEvent(seen.id, seen.power, "found"))
 
@@ -341,7 +319,7 @@ class LibvirtHypervisor:
             while self._changed:
                 server_id, reason = self._changed.popitem()
                 try:
-                    power = await self._connection.call("look at a machine", partial(_power_of, server_id))
+                    power = await self._connection.call("look at a machine", partial(domains.power_of, server_id))
                 except Failure as failure:  # a new connection tells everything anew
                     _log.info("a change of a machine could not be looked at", server=server_id, why=failure.message)
                     continue
@@ -364,93 +342,6 @@ class LibvirtHypervisor:
     def _deliver(self, event: DomainEvent) -> None:
         for callback in self._callbacks:
             callback(event)
-
-
-def _ask_to_let_go(connection: libvirt.virConnect, server_id: str, alias: str) -> bool:
-    """Ask a running guest to release a device; False when the live machine does not have it (any more)."""
-    domain = _find(connection, server_id)
-    if domain is None or not domain.isActive() or domain_xml.device_xml(domain.XMLDesc(0), alias) is None:
-        return False
-    try:
-        domain.detachDeviceAlias(alias, _LIVE)
-    except libvirt.libvirtError as error:
-        if error.get_error_code() == libvirt.VIR_ERR_DEVICE_MISSING or not domain.isActive():
-            return False
-        if "in the process of unplug" not in str(error):
-            raise
-    return True
-
-
-def _find(connection: libvirt.virConnect, server_id: str) -> libvirt.virDomain | None:
-    with _unless(libvirt.VIR_ERR_NO_DOMAIN):
-        return connection.lookupByUUIDString(server_id)
-    return None
-
-
-@contextlib.contextmanager
-def _unless(*codes: int) -> Iterator[None]:
-    """Let errors with these codes pass as done."""
-    try:
-        yield
-    except libvirt.libvirtError as error:
-        if error.get_error_code() not in codes:
-            raise
-
-
-def _target(domain: libvirt.virDomain, disk_id: str, what: str) -> str:
-    target = domain_xml.held(domain.XMLDesc(0)).disks.get(disk_id)
-    if target is None:
-        raise HostFailure(f"Cannot {what}: the machine does not have it.")
-    return target
-
-
-def _power(domain: libvirt.virDomain) -> Power:
-    state, reason = domain.state(0)
-    if state == libvirt.VIR_DOMAIN_PAUSED and reason == libvirt.VIR_DOMAIN_PAUSED_STARTING_UP:
-        return Power.RUNNING
-    if state == libvirt.VIR_DOMAIN_SHUTOFF:
-        return _OFF.get(reason, Power.SHUTOFF)
-    return _POWER.get(state, Power.SHUTOFF)
-
-
-def _power_of(server_id: str, connection: libvirt.virConnect) -> Power:
-    with _unless(libvirt.VIR_ERR_NO_DOMAIN):  # gone already: what is no more is off
-        return _power(connection.lookupByUUIDString(server_id))
-    return Power.SHUTOFF
-
-
-def _look(connection: libvirt.virConnect) -> dict[str, DomainSeen]:
-    found = {}
-    for domain in connection.listAllDomains(0):
-        with _unless(libvirt.VIR_ERR_NO_DOMAIN):  # undefined while we look
-            held = domain_xml.held(domain.XMLDesc(0))
-            if held.ours:
-                found[held.id] = DomainSeen(held.id, _power(domain), frozenset(held.disks), held.ports)
-    return found
-
-
-def _learn(connection: libvirt.virConnect, accelerator: probe.Accelerator) -> _Facts:
-    told = ElementTree.fromstring(connection.getCapabilities())
-    model, memory_mb, vcpus, _, _, sockets, cores, threads = connection.getInfo()
-    capabilities = Capabilities(
-        hypervisor_type="QEMU",
-        hypervisor_version=connection.getVersion(),
-        domain_type=accelerator.domain_type,
-        accelerator_note=accelerator.note,
-        hostname=connection.getHostname(),
-        architecture=model,
-        cpu_model=told.findtext("host/cpu/model", ""),
-        vcpus=vcpus,
-        memory_mb=memory_mb,
-        cpu_topology={"sockets": sockets, "cores": cores, "threads": threads},
-        cpu_features=tuple(sorted(feature.get("name", "") for feature in told.iterfind("host/cpu/feature"))),
-    )
-    owner = None
-    for security in told.iterfind("host/secmodel"):
-        if security.findtext("model") == "dac":
-            label = security.findtext("baselabel", "").replace("+", "").split(":")
-            owner = (int(label[0]), int(label[1])) if len(label) == 2 else None
-    return _Facts(capabilities, owner)
 
 
 def _make_folders(spec: DomainSpec, owner: tuple[int, int] | None) -> None:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import functools
-from collections.abc import Awaitable, Callable, Coroutine
+from collections.abc import Callable, Coroutine
 from typing import Any, ParamSpec, TypeVar
 
 Arguments = ParamSpec("Arguments")
@@ -19,7 +19,7 @@ _running: set[asyncio.Task[Any]] = set()
 
 def whole(
     method: Callable[Arguments, Coroutine[Any, Any, Result]],
-) -> Callable[Arguments, Awaitable[Result]]:
+) -> Callable[Arguments, Coroutine[Any, Any, Result]]:
     """Let a coroutine function run on when its caller is cancelled; the caller is released at once."""
 
     @functools.wraps(method)
