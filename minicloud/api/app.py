@@ -409,9 +409,7 @@ def _answer_of(call: Call, result: Any, bulk: bool) -> web.StreamResponse:
     if body is None:
         return web.Response(status=status, headers=call.headers)
     text = body if isinstance(body, str) else json.dumps(body)
-    return web.Response(
-        status=status, body=text.encode(), content_type="application/json", charset=None, headers=call.headers
-    )
+    return web.Response(status=status, body=text.encode(), headers={"Content-Type": "application/json", **call.headers})
 
 
 def _viewed(call: Call, result: Any, bulk: bool) -> Any:

@@ -242,6 +242,7 @@ class Schema:
         name: the envelope's key for one; `plural` for many (name + "s" by default).
         extra: whether keys beyond the fields may be sent: False refuses them, True lets them through as they are, a Type checks them.
         upgrade: turns a valid body of any version into the newest form: `upgrade(body, version)`.
+        rest: attribute of the row with a mapping whose keys stand beside the fields in replies (Keystone keeps unknown attributes).
     """
 
     def __init__(
@@ -252,9 +253,10 @@ class Schema:
         extra: bool | Type = False,
         upgrade: Callable[[dict[str, Any], Version], dict[str, Any]] | None = None,
         rules: Mapping[str, Any] | None = None,
+        rest: str | None = None,
     ) -> None:
         self.name, self.fields, self.plural = name, fields, plural or name + "s"
-        self.extra, self.upgrade, self.rules = extra, upgrade, dict(rules or {})
+        self.extra, self.upgrade, self.rules, self.rest = extra, upgrade, dict(rules or {}), rest
         self._checks: dict[tuple[str, Version | None], Callable[[Any], Any]] = {}
         self._views: dict[Version | None, list[tuple[str, Getter, Policy | None]]] = {}
 
@@ -304,6 +306,11 @@ class Schema:
                 raise Forbidden(f"Policy doesn't allow {rule} to be performed.", code=rule)
         return self._load(body, mode, version)
 
+    def unknown(self, body: Mapping[str, Any]) -> dict[str, Any]:
+        """What a body holds beside the fields, where `extra` let it through."""
+        names = {one.name for one in self.fields}
+        return {name: value for name, value in body.items() if name not in names}
+
     def view(self, row: Any, call: Call) -> dict[str, Any]:
         """What a reply tells of a row at the call's version."""
         getters = self._views.get(call.version)
@@ -313,7 +320,7 @@ class Schema:
                 for one in self.fields
                 if one.out and (call.version is None or within(call.version, one.since, one.until))
             ]
-        seen = {}
+        seen = dict(getattr(row, self.rest)) if self.rest else {}
         for name, get, show in getters:
             if show is not None and not show.allows(call.ctx, call.params):
                 continue

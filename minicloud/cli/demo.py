@@ -12,7 +12,9 @@ from minicloud.config import load
 
 
 @click.command()
-@click.option("--config", "file", type=click.Path(exists=True, dir_okay=False, path_type=Path), help="Options of the cloud.")
+@click.option(
+    "--config", "file", type=click.Path(exists=True, dir_okay=False, path_type=Path), help="Options of the cloud."
+)
 @click.option("--inside", type=click.Path(exists=True, path_type=Path), hidden=True)
 def demo(file: Path | None, inside: Path | None) -> None:
     """Start a throw-away cloud, launch machines, log in, crash the daemon, clean up; the machine is as before."""

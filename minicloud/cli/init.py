@@ -34,7 +34,9 @@ def init(file: Path | None, state: Path | None, fake: bool, admin_password_file:
     write_private(clouds, clouds_yaml(config.public_url, config.api.region, {"admin": password}))
     if given is None:
         click.echo(f"The administrator is admin, with the password {password} (told this once; {clouds} holds it too).")
-    click.echo(f"Start it:  minicloud serve{f' --config {file}' if file else ''}{f' --state {state}' if state else ''}")
+    click.echo(
+        f"Start it:  minicloud serve{f' --config {file}' if file else ''}{f' --state {state}' if state else ''}{' --fake' if fake else ''}"
+    )
     click.echo(f"Use it:    export OS_CLIENT_CONFIG_FILE={clouds} OS_CLOUD=admin; openstack server list")
 
 

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import asyncio
-import contextlib
-from collections.abc import Iterator
+from contextlib import AbstractContextManager
 from pathlib import Path
 
 from minicloud.cli.options import config_of
@@ -18,19 +16,13 @@ NAMED = {
 """Kinds of subject whose rows have a name, and their tables."""
 
 
-@contextlib.contextmanager
-def opened(file: Path | None, state: Path | None, *, fake: bool) -> Iterator[Store]:
+def opened(file: Path | None, state: Path | None, *, fake: bool) -> AbstractContextManager[Store]:
     """The store of the configured cloud, for reading.
 
     Raises:
         Unavailable: no cloud was made there yet, or its database can't be read.
     """
-    store = Store(config_of(file, state, fake=fake).state / "minicloud.db")
-    store.open_to_read()
-    try:
-        yield store
-    finally:
-        asyncio.run(store.close())
+    return Store.reading(config_of(file, state, fake=fake).state / "minicloud.db")
 
 
 def subjects(db: Db, thing: str) -> list[str]:

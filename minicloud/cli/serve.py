@@ -11,6 +11,7 @@ from pathlib import Path
 import click
 
 from minicloud.cli.options import config_of, configured
+from minicloud.clouds import FILE, clouds_yaml, write_private
 from minicloud.config import Config
 
 
@@ -48,11 +49,19 @@ async def _serve(config: Config, password: str | None) -> None:
     from minicloud.daemon import Daemon, configure_logs, make_host
 
     configure_logs(as_json=config.log_json)
+    first = not (config.state / "minicloud.db").exists()
     daemon = Daemon(config, make_host(config), admin_password=password)
-    await daemon.run(started=lambda: _tell(daemon.new_password))
+    await daemon.run(started=lambda: _tell(config, password or daemon.new_password, first=first, made=not password))
 
 
-def _tell(password: str | None) -> None:
-    if password is not None:
-        click.echo(f"The administrator is admin, with the password {password} (told this once).", err=True)
+def _tell(config: Config, password: str | None, *, first: bool, made: bool) -> None:
+    """After the very first start: who the administrator is, and a clouds.yaml for stock clients."""
+    if not first or password is None:
+        return
+    clouds = config.state / FILE
+    write_private(clouds, clouds_yaml(config.public_url, config.api.region, {"admin": password}))
+    if made:
+        click.echo(
+            f"The administrator is admin, with the password {password} (told this once; {clouds} has it).", err=True
+        )
         sys.stderr.flush()

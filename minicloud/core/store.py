@@ -21,7 +21,7 @@ import sqlite3
 import threading
 import types
 import typing
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Concatenate, Generic, ParamSpec, TypeVar
@@ -37,6 +37,9 @@ log = structlog.get_logger(__name__)
 P = ParamSpec("P")
 R = TypeVar("R")
 Row = TypeVar("Row")
+
+SQLITE = sqlite3.sqlite_version_info
+"""The library's version."""
 
 BATCH = 128
 """Transactions that may share one fsync."""
@@ -108,17 +111,22 @@ class Store:
         self._thread.start()
         self._reader = self._connect(read_only=True)
 
-    def open_to_read(self) -> None:
-        """Open a file that is there already for reading only, beside the daemon that writes it (the command line).
+    @classmethod
+    @contextlib.contextmanager
+    def reading(cls, path: Path) -> Iterator[Store]:
+        """A file that is there already, for reading only, beside the daemon that writes it (the command line).
 
         Raises:
             Unavailable: there is none, or it is no database.
         """
+        store = cls(path)
         try:
-            self._reader = self._connect(read_only=True)
-            self._reader.execute("SELECT count(*) FROM sqlite_master").fetchone()
+            store._reader = store._connect(read_only=True)
+            store._reader.execute("SELECT count(*) FROM sqlite_master").fetchone()
         except sqlite3.Error as error:
-            raise Unavailable(f"Cannot read the database {self.path}: {error}.") from None
+            raise Unavailable(f"Cannot read the database {path}: {error}.") from None
+        with contextlib.closing(store._reader):
+            yield store
 
     async def close(self) -> None:
         """Finish what is queued, checkpoint, let go of the file."""

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 from minicloud.core.errors import Conflict, Invalid
 from minicloud.core.store import Db
@@ -104,10 +103,8 @@ def _remember_consumer(db: Db, claim: Claim, now: str) -> None:
             ),
         )  # fmt: skip
         return
-    named: dict[str, Any] = (
-        {} if claim.project_id == UNNAMED else {"project_id": claim.project_id, "user_id": claim.user_id}
-    )
-    typed: dict[str, Any] = {} if claim.kind is None else {"kind": claim.kind}
+    named = {} if claim.project_id == UNNAMED else {"project_id": claim.project_id, "user_id": claim.user_id}
+    typed = {} if claim.kind is None else {"kind": claim.kind}
     CONSUMERS.change(db, known.id, generation=known.generation + 1, updated_at=now, **named, **typed)
 
 

@@ -72,15 +72,11 @@ def change_in(db: Db, provider_id: str, name: str, *, now: str, parent_id: str |
         below = {one.id for one in subtree(db, known)}
         if parent_id is None:
             if not may_move:
-                raise Invalid(
-                    f"Unable to change the parent of resource provider {provider_id}: un-parenting is not allowed."
-                )
+                raise Invalid(f"Unable to change the parent of resource provider {provider_id}: un-parenting is not allowed.")
             root_id = provider_id
         else:
             if known.parent_id is not None and not may_move:
-                raise Invalid(
-                    f"Unable to change the parent of resource provider {provider_id}: re-parenting is not allowed."
-                )
+                raise Invalid(f"Unable to change the parent of resource provider {provider_id}: re-parenting is not allowed.")
             root_id = _parent(db, parent_id).root_id
             if parent_id in below:
                 raise Invalid(
@@ -101,8 +97,7 @@ def remove_in(db: Db, provider_id: str) -> None:
     known = need(db, provider_id)
     if PROVIDERS.first(db, "parent_id = ?", (provider_id,)):
         raise Conflict(
-            f"Unable to delete parent resource provider {provider_id}: it has child resource providers.",
-            code=HAS_CHILDREN,
+            f"Unable to delete parent resource provider {provider_id}: it has child resource providers.", code=HAS_CHILDREN
         )
     if ALLOCATIONS.first(db, "provider_id = ?", (provider_id,)):
         raise Conflict(

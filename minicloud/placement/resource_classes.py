@@ -72,7 +72,5 @@ def remove_in(db: Db, name: str) -> None:
         raise Invalid(f"Error in delete resource class: cannot delete standard resource class {name}.")
     made_at(db, name)
     if db.execute("SELECT 1 FROM placement_inventories WHERE resource_class = ?", (name,)).fetchone():
-        raise Conflict(
-            f"Error in delete resource class: cannot delete resource class {name}, it is in use in inventory."
-        )
+        raise Conflict(f"Error in delete resource class: cannot delete resource class {name}, it is in use in inventory.")
     db.execute("DELETE FROM placement_custom_classes WHERE name = ?", (name,))

@@ -14,7 +14,7 @@ from minicloud.host.links import Bridge, Leg, Links, Route, Space
 from minicloud.host.namespaces import Namespaces, router_space
 from minicloud.host.real.namespaces import MountedNamespaces
 from minicloud.host.real.nft import NftFirewall
-from tests.drivers.guests import DEADLINE, Guest, execute, guest
+from tests.drivers.guests import DEADLINE, Guest, execute, finish, guest
 
 pytestmark = [pytest.mark.real, pytest.mark.usefixtures("real_only")]
 
@@ -178,8 +178,7 @@ async def test_flows_end_with_what_allowed_them(pair: Pair, firewall: Firewall, 
         assert not await echoes(client)
     finally:
         for process in (client, listener):
-            process.kill()
-            await process.wait()
+            await finish(process)
 
 
 async def start(machine: Guest, *argv: str) -> asyncio.subprocess.Process:
@@ -190,11 +189,11 @@ async def start(machine: Guest, *argv: str) -> asyncio.subprocess.Process:
 
 async def echoes(client: asyncio.subprocess.Process) -> bool:
     assert client.stdin is not None and client.stdout is not None
-    client.stdin.write(b"hello\n")
-    await client.stdin.drain()
     try:
+        client.stdin.write(b"hello\n")
+        await client.stdin.drain()
         return await asyncio.wait_for(client.stdout.readline(), 2) == b"hello\n"
-    except TimeoutError:
+    except (TimeoutError, ConnectionError):
         return False
 
 
@@ -324,8 +323,7 @@ async def test_a_flow_over_a_floating_ip_ends_with_it(routed: Guest, pair: Pair,
         assert not await echoes(client)
     finally:
         for process in (client, listener):
-            process.kill()
-            await process.wait()
+            await finish(process)
 
 
 async def test_the_metadata_address_leads_to_the_listener_from_inside_only(

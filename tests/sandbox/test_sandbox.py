@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
+import pty
 import signal
 import subprocess
 import sys
@@ -35,14 +37,18 @@ def command(*arguments: str) -> list[str]:
     return [sys.executable, "-m", "minicloud", "sandbox", "run", *arguments]
 
 
+def options(kind: str) -> tuple[str, ...]:
+    return ("--fake",) if kind == "fake" else ()
+
+
 def environment() -> dict[str, str]:
     return {**os.environ, "PYTHONPATH": str(ROOT)}
 
 
-def sandboxed(script: str, *options: str, timeout: float = 60) -> subprocess.CompletedProcess[str]:
+def sandboxed(script: str, *flags: str, timeout: float = 60) -> subprocess.CompletedProcess[str]:
     """Run a shell script in a sandbox to its end."""
     return subprocess.run(
-        command(*options, "--", "bash", "-c", textwrap.dedent(script)),
+        command(*flags, "--", "bash", "-c", textwrap.dedent(script)),
         env=environment(), capture_output=True, text=True, timeout=timeout, check=False,
     )  # fmt: skip
 
@@ -65,9 +71,9 @@ def begin() -> Iterator[Callable[..., Running]]:
     """Starts a sandbox whose command makes a mess, says where it is, then waits."""
     guards = []
 
-    def start(*options: str, script: str = MESS, then: str = "exec sleep 1002") -> Running:
+    def start(*flags: str, script: str = MESS, then: str = "exec sleep 1002") -> Running:
         guard = subprocess.Popen(
-            command(*options, "--", "bash", "-c", f"{script}\necho $MINICLOUD_SANDBOX_FOLDER\n{then}"),
+            command(*flags, "--", "bash", "-c", f"{script}\necho $MINICLOUD_SANDBOX_FOLDER\n{then}"),
             env=environment(), stdout=subprocess.PIPE, text=True, start_new_session=True,
         )  # fmt: skip
         guards.append(guard)
@@ -204,6 +210,70 @@ def test_kept_folders_stay_until_a_person_removes_them() -> None:
     assert sandboxed("true", "--bare").returncode == 0
     assert (folder / "log" / "libvirtd.log").exists()
     subprocess.run(["rm", "-rf", str(folder)], check=True)
+
+
+def test_ctrl_c_reaches_the_command_once_and_the_command_decides() -> None:
+    counts = """
+import signal, sys
+got = []
+signal.signal(signal.SIGINT, lambda *_: got.append(1))
+print("ready", flush=True)
+while not got:
+    signal.pause()
+signal.sigtimedwait([signal.SIGTERM], 0.5)
+print("interrupts", len(got), flush=True)
+sys.exit(4)
+"""
+    child, terminal = pty.fork()
+    if child == 0:
+        arguments = command("--fake", "--bare", "--", sys.executable, "-c", counts)
+        os.execvpe(arguments[0], arguments, environment())
+    seen = b""
+    while b"ready" not in seen:
+        seen += os.read(terminal, 1000)
+    os.write(terminal, b"\x03")
+    with contextlib.suppress(OSError):  # the terminal goes with the last process on it
+        while piece := os.read(terminal, 1000):
+            seen += piece
+    os.close(terminal)
+    assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 4
+    assert b"interrupts 1\r\n" in seen
+
+
+CLOUD = pytest.mark.parametrize("kind", ["fake", pytest.param("real", marks=pytest.mark.real)])
+ASK = """
+import json, os, urllib.request
+clouds = json.load(open(os.environ["OS_CLIENT_CONFIG_FILE"]))["clouds"]
+for name, cloud in clouds.items():
+    auth = cloud["auth"]
+    user = {"name": auth["username"], "domain": {"id": "default"}, "password": auth["password"]}
+    scope = {"project": {"name": auth["project_name"], "domain": {"id": "default"}}}
+    body = {"auth": {"identity": {"methods": ["password"], "password": {"user": user}}, "scope": scope}}
+    request = urllib.request.Request(auth["auth_url"] + "/v3/auth/tokens", json.dumps(body).encode(), {"Content-Type": "application/json"})
+    told = json.load(urllib.request.build_opener(urllib.request.ProxyHandler({})).open(request))
+    print(name, " ".join(sorted(role["name"] for role in told["token"]["roles"])))
+"""
+
+
+@CLOUD
+def test_the_command_finds_a_cloud_with_an_administrator_and_a_member(kind: str) -> None:
+    done = sandboxed(f"echo $MINICLOUD_SANDBOX_FOLDER\n{sys.executable} - <<'E'\n{ASK}\nE", *options(kind))
+    folder, admin, demo = done.stdout.splitlines()
+    assert admin == "admin admin manager member reader"
+    assert demo == "demo member reader"
+    nothing_is_left(Path(folder))
+
+
+@CLOUD
+def test_a_killed_daemon_is_started_again_on_the_same_state(kind: str) -> None:
+    script = (
+        "echo $MINICLOUD_SANDBOX_FOLDER; kill -9 $(cat $MINICLOUD_STATE/lock)\n"
+        f"until {sys.executable} -c '{ASK}' 2>/dev/null; do :; done"
+    )
+    done = sandboxed(script, *options(kind))
+    assert "the daemon ended with 137 and is started again" in done.stderr
+    assert done.stdout.splitlines()[-1] == "demo member reader"
+    nothing_is_left(Path(done.stdout.split()[0]))
 
 
 def test_a_command_that_is_not_there_is_the_sandbox_s_own_failure() -> None:

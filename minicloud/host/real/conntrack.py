@@ -6,6 +6,7 @@ conntrack(8).
 
 from __future__ import annotations
 
+import asyncio
 import ipaddress
 from collections.abc import Iterable
 
@@ -13,6 +14,8 @@ from minicloud.host.run import run
 
 FEW = 8
 """Up to this many addresses flows are ended by address; with more, the whole zone's at once."""
+
+AT_ONCE = 4
 
 
 async def cut(zone: int, addresses: Iterable[str]) -> None:
@@ -23,10 +26,18 @@ async def cut(zone: int, addresses: Iterable[str]) -> None:
         for family in sorted({network.version for network in networks}):
             await _delete(zone, family, ())
         return
-    for network in networks:
-        text = str(network.network_address) if network.num_addresses == 1 else str(network)
-        for option in ("--orig-src", "--orig-dst"):
-            await _delete(zone, network.version, (option, text))
+    ways = [(network, option) for network in networks for option in ("--orig-src", "--orig-dst")]
+    for start in range(0, len(ways), AT_ONCE):
+        await asyncio.gather(
+            *(
+                _delete(zone, network.version, (option, _text(network)))
+                for network, option in ways[start : start + AT_ONCE]
+            )
+        )
+
+
+def _text(network: ipaddress.IPv4Network | ipaddress.IPv6Network) -> str:
+    return str(network.network_address) if network.num_addresses == 1 else str(network)
 
 
 async def _delete(zone: int, family: int, match: tuple[str, ...]) -> None:

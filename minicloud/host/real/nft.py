@@ -73,11 +73,8 @@ class NftFirewall:
             draft._uplinks = uplinks
             for port in ports:
                 draft._remember(port)
-            parts = draft._compute(draft._all_names())
-            present = {name: part for name, part in parts.items() if part is not None}
             await asyncio.to_thread(_forward, uplinks)
-            # Elements of ports that share an address are settled inside their bridge's part.
-            await asyncio.to_thread(execute, nft_text.everything(present.values()))
+            present = await asyncio.to_thread(draft._replace_all)
             self._ports, self._groups, self._uplinks = draft._ports, draft._groups, draft._uplinks
             self._on_bridge, self._in_group = draft._on_bridge, draft._in_group
             self._parts = present
@@ -94,8 +91,8 @@ class NftFirewall:
             except BaseException:
                 self._restore_group(group.id, old)
                 raise
-            if old is not None:
-                await self._cut_group(old, group)
+        if old is not None:
+            await self._cut_group(old, group)
 
     @whole
     async def remove_group(self, group_id: str) -> None:
@@ -112,7 +109,7 @@ class NftFirewall:
             except BaseException:
                 self._restore_group(group_id, old)
                 raise
-            await self._cut_group(old, GroupFilter(group_id, old.number, ()))
+        await self._cut_group(old, GroupFilter(group_id, old.number, ()))
 
     @whole
     async def set_port(self, port: PortFilter) -> None:
@@ -128,8 +125,8 @@ class NftFirewall:
                 if old is not None:
                     self._remember(old)
                 raise
-            if old is not None and _narrower(old, port):
-                await self._cut_ports([old])
+        if old is not None and _narrower(old, port):
+            await self._cut_ports([old])
 
     @whole
     async def remove_port(self, port_id: str) -> None:
@@ -144,7 +141,7 @@ class NftFirewall:
             except BaseException:
                 self._remember(old)
                 raise
-            await self._cut_ports([old])
+        await self._cut_ports([old])
 
     @whole
     async def set_uplinks(self, uplinks: tuple[Uplink, ...]) -> None:
@@ -167,8 +164,8 @@ class NftFirewall:
             await self._namespaces.run_in(nat.space, execute, nat_text(nat))
             old = self._nat.get(nat.router_id)
             self._nat[nat.router_id] = nat
-            if old is not None:
-                await self._cut_nat(old, nat)
+        if old is not None:
+            await self._cut_nat(old, nat)
 
     async def actual(self) -> frozenset[str]:
         """See `Firewall.actual`."""
@@ -241,16 +238,28 @@ class NftFirewall:
         """Bring the kernel from what was loaded under these names to what memory says now."""
         if self._inherited:
             return
-        new = self._compute(names)
-        before = nft_text.merged(self._parts[name] for name in sorted(names) if name in self._parts)
-        after = nft_text.merged(part for _, part in sorted(new.items()) if part is not None)
-        if commands := nft_text.difference(before, after):
-            await asyncio.to_thread(execute, commands)
+        new = await asyncio.to_thread(self._apply, names)
         for name, part in new.items():
             if part is None:
                 self._parts.pop(name, None)
             else:
                 self._parts[name] = part
+
+    def _apply(self, names: set[str]) -> dict[str, Part | None]:
+        """Runs in a thread, under the lock; returns what holds now."""
+        new = self._compute(names)
+        before = nft_text.merged(self._parts[name] for name in sorted(names) if name in self._parts)
+        after = nft_text.merged(part for _, part in sorted(new.items()) if part is not None)
+        if commands := nft_text.difference(before, after):
+            execute(commands)
+        return new
+
+    def _replace_all(self) -> dict[str, Part]:
+        """Runs in a thread; returns what holds now."""
+        parts = self._compute(self._all_names())
+        present = {name: part for name, part in parts.items() if part is not None}
+        execute(nft_text.everything(present.values()))
+        return present
 
     async def _cut_group(self, old: GroupFilter, new: GroupFilter) -> None:
         """End flows that a rule or member which is gone may have allowed."""
@@ -301,7 +310,7 @@ def _narrower(old: PortFilter, new: PortFilter) -> bool:
 
 
 def _has_ranges(group: GroupFilter | None) -> bool:
-    return group is not None and any(ipaddress.ip_network(member).num_addresses > 1 for member in group.members)
+    return group is not None and nft_text.has_ranges(group.members)
 
 
 def _filter_bridges() -> None:

@@ -14,6 +14,7 @@ import ipaddress
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
+from functools import lru_cache
 
 from minicloud.core.errors import Invalid
 from minicloud.host.firewall import GroupFilter, GroupRule, PortFilter, Uplink
@@ -293,6 +294,11 @@ def uplinks_part(uplinks: Iterable[Uplink]) -> Part:
     return Part(chains={"uplink_forward": tuple(forward), "uplink_nat": tuple(translate)})
 
 
+def has_ranges(members: Iterable[str]) -> bool:
+    """Whether a group's members are more than single addresses."""
+    return any(_network(member).num_addresses > 1 for member in members)
+
+
 def _identity(port: PortFilter) -> Iterator[tuple[str, str]]:
     """(set, key) of everything that the port may send as."""
     tap = _name(port.tap)
@@ -359,11 +365,17 @@ Network = ipaddress.IPv4Network | ipaddress.IPv6Network
 
 def _addresses(texts: Iterable[str]) -> tuple[list[Address], list[Network]]:
     """Single addresses, and ranges of which none lies in another (an interval set refuses those)."""
-    networks = [ipaddress.ip_network(text, strict=False) for text in dict.fromkeys(texts)]
+    networks = [_network(text) for text in dict.fromkeys(texts)]
     exact = [network.network_address for network in networks if network.num_addresses == 1]
     four = [net for net in networks if isinstance(net, ipaddress.IPv4Network) and net.num_addresses > 1]
     six = [net for net in networks if isinstance(net, ipaddress.IPv6Network) and net.num_addresses > 1]
     return exact, [*ipaddress.collapse_addresses(four), *ipaddress.collapse_addresses(six)]
+
+
+@lru_cache(maxsize=65536)
+def _network(text: str) -> Network:
+    """The members of a large group are looked at with each change of it."""
+    return ipaddress.ip_network(text, strict=False)
 
 
 def _link_local(mac: str) -> ipaddress.IPv6Address:

@@ -1,0 +1,205 @@
+"""Identity (Keystone's API): who is asking, what they may, and where the services are.
+
+Other services use little of it: `authenticate` at each request, `project` and `user` for names. Rights are read from rows
+after every change and kept in memory until the next one, so a removed role counts from the next request on.
+"""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Concatenate, ParamSpec, TypeVar
+
+from minicloud.api.dialect import Dialect
+from minicloud.api.route import Route
+from minicloud.config import Config
+from minicloud.core.clock import stamp
+from minicloud.core.context import Context
+from minicloud.core.errors import Unauthenticated
+from minicloud.core.foundation import Foundation
+from minicloud.core.reconcile import Reconciler
+from minicloud.core.store import Db
+from minicloud.identity import access_rules, bootstrap, login, rights, tables
+from minicloud.identity.access_rules import Rule
+from minicloud.identity.api import DIALECT, ROUTES
+from minicloud.identity.keys import KeyRing
+from minicloud.identity.passwords import Passwords
+from minicloud.identity.tables import APPLICATION_CREDENTIALS, PROJECTS, USERS, Project, Role, User
+from minicloud.identity.throttle import Throttle
+from minicloud.identity.tokens import REFUSAL, Scope, Token, seal, unseal
+
+__all__ = ["Identity", "Project", "Role", "Scope", "Token", "User"]
+
+P = ParamSpec("P")
+R = TypeVar("R")
+REMEMBERED = 10_000
+"""Tokens whose rights are kept in memory."""
+
+HOURLY = 3600.0
+
+
+@dataclass(frozen=True, slots=True)
+class Rights:
+    """All that rows say about a token at one moment; `scope` is the project or domain, `rules` None is any request."""
+
+    token: Token
+    user: User
+    roles: tuple[Role, ...]
+    role_names: frozenset[str]
+    scope: Project | None
+    rules: tuple[Rule, ...] | None
+
+
+class Identity:
+    """The identity service."""
+
+    name = "identity"
+    migrations = tables.migrations
+    dialect: Dialect = DIALECT
+    routes: Sequence[Route] = ROUTES
+
+    def __init__(self, foundation: Foundation, config: Config) -> None:
+        self.store, self.clock, self.events = foundation.store, foundation.clock, foundation.events
+        self.options = config.identity
+        self.region = config.api.region
+        self.public_url = config.api.public_url.rstrip("/")
+        folder = config.state / "keys"
+        self._token_keys = KeyRing(folder / "tokens", kept=self.options.keys_kept)
+        self.seal_keys = KeyRing(folder / "seals", kept=1_000_000)
+        self.passwords = Passwords(self.options)
+        self.throttle = Throttle(
+            self.clock, failures=self.options.login_failures, window=self.options.login_window_seconds
+        )
+        self._known: OrderedDict[str, Rights] = OrderedDict()
+
+    # --- life ----------------------------------------------------------------------------------------------------
+
+    async def start(self) -> None:
+        """Read the keys; they are made at the first start."""
+        self._token_keys.open()
+        self.seal_keys.open()
+
+    async def stop(self) -> None:
+        """Let the hashing threads go."""
+        self.passwords.close()
+
+    def reconcilers(self) -> list[Reconciler]:
+        """Key rotation, and forgetting what has expired."""
+        return [Reconciler("identity", self._keep_house, every=HOURLY)]
+
+    async def bootstrap(self, *, password: str | None, dialects: Sequence[Dialect]) -> str | None:
+        """Make the administrator and what they need, and the catalogue; returns a password if it had to make one."""
+        return await bootstrap.bootstrap(self, password=password, dialects=dialects)
+
+    def rotate(self) -> None:
+        """Use a new token key from now on; tokens of the last few stay good."""
+        self._token_keys.rotate()
+
+    async def _keep_house(self) -> None:
+        now = self.clock.now()
+        if self._token_keys.newest_seconds(now.timestamp()) >= self.options.key_rotation_seconds:
+            self.rotate()
+        await self.store.write(lambda db: db.execute("DELETE FROM revocations WHERE expires_at < ?", (stamp(now),)))
+
+    # --- what the other services use -----------------------------------------------------------------------------
+
+    def authenticate(self, token: str, *, request_id: str, service: str, method: str, path: str) -> Context:
+        """The caller behind a token. Microseconds, unless something in here changed since the token was seen.
+
+        Raises:
+            Unauthenticated: it is none of ours, expired or revoked; its user or scope is gone or disabled, or has no role.
+            Forbidden: it comes from an application credential that may not make this request.
+        """
+        found = self.token_of(token)
+        if found.rules is not None:
+            access_rules.require(found.rules, service=service, method=method, path=path)
+        return _context(found, request_id)
+
+    def project(self, project_id: str) -> Project | None:
+        """A project or domain by id."""
+        return self.store.read(PROJECTS.get, project_id)
+
+    def user(self, user_id: str) -> User | None:
+        """A user by id."""
+        return self.store.read(USERS.get, user_id)
+
+    # --- tokens --------------------------------------------------------------------------------------------------
+
+    def token_of(self, text: str, *, allow_expired: bool = False) -> Rights:
+        """What a token's text gives now; raises like `authenticate`."""
+        found = self._known.get(text)
+        if found is None:
+            token = unseal(self._token_keys.cipher, text)
+            if token.expires_at <= stamp(self.clock.now()) and not allow_expired:
+                raise Unauthenticated(REFUSAL)
+            found = self.store.read(self.rights_of, token)
+            self._known[text] = found
+            if len(self._known) > REMEMBERED:
+                self._known.popitem(last=False)
+        elif found.token.expires_at <= stamp(self.clock.now()) and not allow_expired:
+            raise Unauthenticated(REFUSAL)
+        return found
+
+    def rights_of(self, db: Db, token: Token) -> Rights:
+        """What rows say about a token; raises `Unauthenticated` if they say no."""
+        user, scope, credential, only = USERS.get(db, token.user_id), token.scope, None, None
+        if user is None or user.generation != token.generation or not login.is_alive(db, user):
+            raise Unauthenticated(REFUSAL)
+        marks = ", ".join("?" for _ in token.audit_ids)
+        if db.execute(f"SELECT 1 FROM revocations WHERE audit_id IN ({marks})", token.audit_ids).fetchone():
+            raise Unauthenticated(REFUSAL)
+        if token.application_credential_id is not None:
+            credential = APPLICATION_CREDENTIALS.get(db, token.application_credential_id)
+            if credential is None or (credential.expires_at or "9") <= stamp(self.clock.now()):
+                raise Unauthenticated(REFUSAL)
+            only = credential.role_ids
+        place = PROJECTS.get(db, scope.id) if scope.kind in ("project", "domain") else None
+        if scope.kind in ("project", "domain") and (place is None or not login.is_open(db, place)):
+            raise Unauthenticated(REFUSAL)
+        roles = tuple(rights.effective(db, user.id, scope, only=only))
+        if scope.kind != "unscoped" and not roles:
+            raise Unauthenticated(REFUSAL)
+        rules = None
+        if credential is not None and credential.access_rule_ids is not None:
+            rules = access_rules.rules_of(db, credential.access_rule_ids)
+        return Rights(token, user, roles, frozenset(role.name for role in roles), place, rules)
+
+    def text_of(self, token: Token) -> str:
+        """The text that goes to the client."""
+        return seal(self._token_keys.cipher, token)
+
+    async def revoke(self, token: Token) -> None:
+        """End a token, and with it all that were made of it."""
+        await self.write(
+            lambda db: db.execute(
+                "INSERT OR IGNORE INTO revocations VALUES (?, ?)", (token.audit_ids[0], token.expires_at)
+            )
+        )
+
+    async def write(self, fn: Callable[Concatenate[Db, P], R], *args: P.args, **kwargs: P.kwargs) -> R:
+        """A transaction that changes who may what; what memory knew of it is forgotten before it is answered."""
+
+        def run(db: Db) -> R:
+            db.after_commit(self._known.clear)
+            return fn(db, *args, **kwargs)
+
+        return await self.store.write(run)
+
+
+def _context(found: Rights, request_id: str) -> Context:
+    token, user, scope = found.token, found.user, found.scope
+    kind = token.scope.kind
+    return Context(
+        user_id=user.id,
+        request_id=request_id,
+        user_name=user.name,
+        user_domain_id=user.domain_id,
+        project_id=token.scope.id if kind == "project" else None,
+        project_name=scope.name if scope is not None and kind == "project" else "",
+        project_domain_id=(scope.domain_id or scope.id) if scope is not None and kind == "project" else "",
+        domain_id=token.scope.id if kind == "domain" else None,
+        system=kind == "system",
+        roles=found.role_names,
+        audit_id=token.audit_ids[0],
+    )

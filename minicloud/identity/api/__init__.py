@@ -1,0 +1,22 @@
+"""Keystone's wire: its dialect and all its routes, one file per resource."""
+
+from __future__ import annotations
+
+from minicloud.api import faults
+from minicloud.api.dialect import Dialect
+from minicloud.api.paging import collection_links
+from minicloud.identity.api import auth, domains, grants, group_users, groups, projects, roles, users, versions
+
+DIALECT = Dialect(
+    service="identity",
+    root="/v3",
+    fault=faults.keystone,
+    unknown_route=faults.keystone,
+    list_extra=collection_links,
+    vary="X-Auth-Token",
+    catalog=(("identity", "/v3"),),
+)
+ROUTES = [
+    *versions.ROUTES, *auth.ROUTES, *domains.ROUTES, *projects.ROUTES, *users.ROUTES, *groups.ROUTES,
+    *group_users.ROUTES, *roles.ROUTES, *grants.ROUTES,
+]  # fmt: skip

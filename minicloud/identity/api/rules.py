@@ -1,0 +1,40 @@
+"""Who may use identity's routes: OpenStack's newest defaults ("secure RBAC"), and the part of them that needs the target.
+
+A route's policy lets through whoever might be allowed; where the rule compares the target's domain or user, the handler
+asks `allow` with the row it found. A caller who may nothing learns nothing: they are refused before it is looked whether the
+target exists.
+"""
+
+from __future__ import annotations
+
+from minicloud.api.policy import ADMIN, ADMIN_OR_SYSTEM_READER, domain_role
+from minicloud.core.context import Context
+from minicloud.core.errors import Forbidden
+
+READERS = ADMIN_OR_SYSTEM_READER | domain_role("reader")
+"""Admins, readers of the system, readers of the target's domain."""
+
+MANAGERS = ADMIN | domain_role("manager")
+"""Admins, managers of the target's domain."""
+
+__all__ = ["ADMIN", "ADMIN_OR_SYSTEM_READER", "MANAGERS", "READERS", "allow", "own_domain", "sees_all"]
+
+
+def sees_all(ctx: Context) -> bool:
+    """Whether the caller reads every domain."""
+    return ctx.is_admin or (ctx.system and "reader" in ctx.roles)
+
+
+def allow(ctx: Context, rule: str, *, domain_id: str | None, role: str = "reader", own: bool = False) -> None:
+    """Raise `Forbidden` unless the caller is an admin, reads all (and only wants to read), has the role in the domain of the
+    target, or `own`s it. `domain_id` is None for a target that doesn't exist."""
+    if own or ctx.is_admin or (role == "reader" and sees_all(ctx)):
+        return
+    if ctx.domain_id is not None and ctx.domain_id == domain_id and role in ctx.roles:
+        return
+    raise Forbidden(f"You are not authorized to perform the requested action: {rule}.", code=rule)
+
+
+def own_domain(ctx: Context) -> str | None:
+    """The one domain whose rows the caller may list; None is all."""
+    return None if sees_all(ctx) else ctx.domain_id or "none"

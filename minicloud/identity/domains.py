@@ -1,0 +1,88 @@
+"""Domains: the top of everything. A domain is deleted with all that is in it, and only when it is disabled."""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+from minicloud.core.errors import Conflict, Forbidden, NotFound
+from minicloud.core.store import Db
+from minicloud.identity import groups, projects, roles, users
+from minicloud.identity.bootstrap import DEFAULT_DOMAIN
+from minicloud.identity.tables import GROUPS, PROJECTS, ROLES, USERS, Project
+
+if TYPE_CHECKING:
+    from minicloud.identity import Identity
+
+
+def show(identity: Identity, domain_id: str) -> Project | None:
+    """A domain, if there is one with this id."""
+    return identity.store.read(PROJECTS.first, "id = ? AND is_domain = 1", (domain_id,))
+
+
+def found(domain: Project | None, domain_id: str) -> Project:
+    """That domain; `NotFound` for none."""
+    if domain is None:
+        raise NotFound(f"Could not find domain: {domain_id}.")
+    return domain
+
+
+def listed(identity: Identity) -> list[Project]:
+    """All domains by name."""
+    return identity.store.read(PROJECTS.where, "is_domain = 1", order="name")
+
+
+async def create(
+    identity: Identity,
+    *,
+    name: str,
+    domain_id: str | None = None,
+    description: str = "",
+    enabled: bool = True,
+    tags: tuple[str, ...] = (),
+    options: Mapping[str, Any] | None = None,
+    extra: Mapping[str, Any] | None = None,
+) -> Project:
+    """A new domain, with an id of the caller's choice if one is given; `Conflict` if name or id is taken."""
+
+    def insert(db: Db) -> Project:
+        projects.refuse_taken_in(db, name, None)
+        if domain_id is not None and PROJECTS.get(db, domain_id) is not None:
+            raise Conflict(f"Cannot create domain {domain_id}: there is one with that id.")
+        row = Project(
+            domain_id or uuid.uuid4().hex, name, None, None, True, enabled, description, tags, dict(options or {}),
+            dict(extra or {}),
+        )  # fmt: skip
+        return PROJECTS.insert(db, row)
+
+    return await identity.write(insert)
+
+
+async def update(identity: Identity, domain_id: str, changes: Mapping[str, Any]) -> Project:
+    """Change a domain; a disabled one lets nobody in. Raises like `projects.update`."""
+    found(show(identity, domain_id), domain_id)
+    if domain_id == DEFAULT_DOMAIN and changes.get("enabled") is False:
+        raise Forbidden("Cannot disable the domain default: nobody could log in any more.")
+    return await projects.update(identity, domain_id, changes)
+
+
+async def delete(identity: Identity, domain_id: str) -> None:
+    """Remove a domain with its projects, users, groups and roles; `Forbidden` while it is enabled."""
+
+    def remove(db: Db) -> None:
+        domain = found(PROJECTS.first(db, "id = ? AND is_domain = 1", (domain_id,)), domain_id)
+        if domain.enabled:
+            raise Forbidden(f"Cannot delete domain {domain_id}: it is enabled; disable it first.")
+        projects.refuse_immutable(domain.options, None, f"domain {domain_id}")
+        for project in PROJECTS.where(db, "domain_id = ?", (domain_id,)):
+            projects.delete_in(identity, db, project.id)
+        for user in USERS.where(db, "domain_id = ?", (domain_id,)):
+            users.delete_in(db, user.id)
+        for group in GROUPS.where(db, "domain_id = ?", (domain_id,)):
+            groups.delete_in(db, group.id)
+        for role in ROLES.where(db, "domain_id = ?", (domain_id,)):
+            roles.delete_in(db, role.id)
+        projects.delete_in(identity, db, domain_id)
+
+    await identity.write(remove)

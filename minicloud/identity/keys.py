@@ -1,0 +1,93 @@
+"""Keys on disk: a folder of numbered Fernet keys, the highest one in use, older ones still understood.
+
+The folder is 0700, each file 0600, written whole (temporary name, fsync, rename, fsync of the folder) so that a power
+cut leaves the old set or the new one. Called by the identity service for tokens and for sealed columns.
+"""
+
+from __future__ import annotations
+
+import os
+import stat
+from pathlib import Path
+
+from cryptography.fernet import Fernet, MultiFernet
+
+from minicloud.core.errors import Unavailable
+
+
+class KeyRing:
+    """The keys of one purpose.
+
+    Args:
+        folder: made if it is missing; its parent exists.
+        kept: how many keys stay readable after a rotation.
+    """
+
+    def __init__(self, folder: Path, *, kept: int) -> None:
+        self._folder, self._kept = folder, kept
+        self.cipher = MultiFernet([Fernet(Fernet.generate_key())])
+
+    def open(self) -> None:
+        """Read the keys, making the first one.
+
+        Raises:
+            Unavailable: somebody else could read or replace the keys, or a file is no key.
+        """
+        self._folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        self._refuse_if_shared(self._folder)
+        if not self._numbers():
+            self._add(1)
+        self._load()
+
+    def rotate(self) -> None:
+        """Use a new key from now on and forget the oldest beyond `kept`."""
+        numbers = self._numbers()
+        self._add(max(numbers, default=0) + 1)
+        for number in self._numbers()[: -self._kept]:
+            (self._folder / str(number)).unlink()
+        self._load()
+
+    def newest_seconds(self, now: float) -> float:
+        """Age of the key in use, seconds; `now` since the epoch."""
+        return now - (self._folder / str(self._numbers()[-1])).stat().st_mtime
+
+    def _numbers(self) -> list[int]:
+        return sorted(int(path.name) for path in self._folder.iterdir() if path.name.isdigit())
+
+    def _load(self) -> None:
+        keys = []
+        for number in reversed(self._numbers()):
+            path = self._folder / str(number)
+            self._refuse_if_shared(path)
+            try:
+                keys.append(Fernet(path.read_bytes()))
+            except ValueError:
+                raise Unavailable(f"Cannot use the key file {path}: it holds no key.") from None
+        self.cipher = MultiFernet(keys)
+
+    def _add(self, number: int) -> None:
+        path = self._folder / str(number)
+        temporary = path.with_suffix(".new")
+        temporary.unlink(missing_ok=True)
+        handle = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
+        try:
+            os.write(handle, Fernet.generate_key())
+            os.fsync(handle)
+        finally:
+            os.close(handle)
+        temporary.rename(path)
+        folder = os.open(self._folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+        try:
+            os.fsync(folder)
+        finally:
+            os.close(folder)
+
+    def _refuse_if_shared(self, path: Path) -> None:
+        found = path.stat()
+        wanted = 0o700 if stat.S_ISDIR(found.st_mode) else 0o600
+        if found.st_mode & 0o077 or found.st_uid != os.geteuid():
+            mode = stat.S_IMODE(found.st_mode)
+            raise Unavailable(
+                f"Cannot use the keys in {path}: its mode is {mode:o} and its owner {found.st_uid}; "
+                f"wanted are {wanted:o} and {os.geteuid()}."
+            )

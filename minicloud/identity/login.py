@@ -1,0 +1,257 @@
+"""THE STORY: how a token comes to be. Somebody proves who they are, asks for a scope, and gets what they may have.
+
+Every failure before the scope is the same 401, after the same time, and is counted (`throttle.py`). A token made of another
+one lives no longer than that and shares its chain. Called by `POST /v3/auth/tokens` (identity API v3, "Authentication and
+token management").
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import timedelta
+from typing import TYPE_CHECKING, Any
+
+from minicloud.core.clock import moment, stamp
+from minicloud.core.errors import Forbidden, Invalid, Unauthenticated
+from minicloud.core.store import Db
+from minicloud.identity import rights
+from minicloud.identity.tables import APPLICATION_CREDENTIALS, PROJECTS, USERS, ApplicationCredential, Project, User
+from minicloud.identity.tokens import REFUSAL, SYSTEM, UNSCOPED, Scope, Token, new_audit_id
+
+if TYPE_CHECKING:
+    from minicloud.identity import Identity
+
+METHODS = ("password", "token", "application_credential")
+"""What is offered; a second factor and federation are not."""
+
+CREDENTIAL = "application_credential"
+
+
+@dataclass(frozen=True, slots=True)
+class Proof:
+    """Who was proven, and by what."""
+
+    user: User
+    methods: tuple[str, ...]
+    parent: Token | None = None
+    credential: ApplicationCredential | None = None
+
+
+async def log_in(identity: Identity, *, proofs: Mapping[str, Any], methods: Sequence[str], scope: Any, address: str) -> Token:
+    """A new token.
+
+    Args:
+        proofs: one block per method, as in the request's `identity`.
+        scope: the request's `scope`: an object, "unscoped", or None for the user's default.
+        address: of the client, for the bound on guessing.
+
+    Raises:
+        Invalid: methods or scope are malformed. Unauthenticated: anything about them doesn't hold. RateLimited: too many tries.
+    """
+    wanted = list(dict.fromkeys(methods))
+    for method in wanted:
+        if method not in METHODS:
+            raise Unauthenticated(f"Cannot log in by {method[:40]!r}: this cloud offers {', '.join(METHODS)}.")
+        if not isinstance(proofs.get(method), Mapping):
+            raise Invalid(f"Cannot log in: the block {method} is missing.")
+    if not wanted:
+        raise Invalid("Cannot log in: no method was given.")
+    prove = {"password": _by_password, "token": _by_token, CREDENTIAL: _by_credential}
+    found = [await prove[method](identity, proofs[method], address) for method in wanted]
+    if len({one.user.id for one in found}) > 1:
+        raise Unauthenticated(REFUSAL)
+    proof = Proof(
+        found[0].user,
+        tuple(dict.fromkeys(method for one in found for method in one.methods)),
+        next((one.parent for one in found if one.parent), None),
+        next((one.credential for one in found if one.credential), None),
+    )
+    token = identity.store.read(_issue, identity, proof, scope)
+    await _remember_better_hash(identity, proof.user, proofs.get("password"))
+    return token
+
+
+# --- who -------------------------------------------------------------------------------------------------------------
+
+
+async def _by_password(identity: Identity, block: Mapping[str, Any], address: str) -> Proof:
+    told = block.get("user")
+    if not isinstance(told, Mapping):
+        raise Invalid("Cannot log in: the password block has no user.")
+    password = told.get("password")
+    if not isinstance(password, str):
+        raise Invalid("Cannot log in: the user's password must be text.")
+    account, user = identity.store.read(_named_user, told)
+    identity.throttle.check(account, address)
+    matched = await identity.passwords.matches(user.password_hash if user else None, password)
+    # what is true of the user is looked at after the slow part: they may have been disabled meanwhile
+    now = identity.store.read(USERS.get, user.id) if user else None
+    good = matched and now is not None and user is not None and now.password_hash == user.password_hash
+    if not good or now is None or not identity.store.read(is_alive, now):
+        identity.throttle.failed(account, address)
+        raise Unauthenticated(REFUSAL)
+    identity.throttle.passed(account, address)
+    return Proof(now, ("password",))
+
+
+async def _by_token(identity: Identity, block: Mapping[str, Any], address: str) -> Proof:
+    text = block.get("id")
+    if not isinstance(text, str):
+        raise Invalid("Cannot log in: the token block has no id.")
+    parent = identity.token_of(text).token
+    if parent.application_credential_id is not None:
+        raise Forbidden("Cannot change the scope of a token that was made by an application credential.")
+    user = identity.store.read(USERS.need, parent.user_id)
+    return Proof(user, ("token", *parent.methods), parent)
+
+
+async def _by_credential(identity: Identity, block: Mapping[str, Any], address: str) -> Proof:
+    secret = block.get("secret")
+    if not isinstance(secret, str):
+        raise Invalid("Cannot log in: the application credential's secret must be text.")
+    account, credential = identity.store.read(_named_credential, block)
+    identity.throttle.check(account, address)
+    matched = await identity.passwords.matches(credential.secret_hash if credential else None, secret)
+    user = identity.store.read(USERS.get, credential.user_id) if credential else None
+    alive = credential is not None and not _is_over(identity, credential)
+    if not matched or not alive or user is None or not identity.store.read(is_alive, user):
+        identity.throttle.failed(account, address)
+        raise Unauthenticated(REFUSAL)
+    identity.throttle.passed(account, address)
+    return Proof(user, (CREDENTIAL,), credential=credential)
+
+
+def _is_over(identity: Identity, credential: ApplicationCredential) -> bool:
+    if identity.store.read(APPLICATION_CREDENTIALS.get, credential.id) is None:
+        return True
+    return credential.expires_at is not None and credential.expires_at <= stamp(identity.clock.now())
+
+
+def _named_user(db: Db, told: Mapping[str, Any]) -> tuple[str, User | None]:
+    """The user of a block `{"id"}` or `{"name", "domain"}`, and the account that failures are counted for."""
+    if isinstance(told.get("id"), str):
+        user = USERS.get(db, told["id"])
+        return told["id"][:64], user
+    name, domain = told.get("name"), told.get("domain")
+    if not isinstance(name, str) or not isinstance(domain, Mapping):
+        raise Invalid("Cannot log in: the user needs an id, or a name and a domain.")
+    found = named_domain(db, domain)
+    user = USERS.first(db, "domain_id = ? AND name = ?", (found.id, name)) if found else None
+    return (user.id if user else name[:64]), user
+
+
+def _named_credential(db: Db, block: Mapping[str, Any]) -> tuple[str, ApplicationCredential | None]:
+    if isinstance(block.get("id"), str):
+        return block["id"][:64], APPLICATION_CREDENTIALS.get(db, block["id"])
+    if not isinstance(block.get("name"), str) or not isinstance(block.get("user"), Mapping):
+        raise Invalid("Cannot log in: the application credential needs an id, or a name and a user.")
+    account, user = _named_user(db, block["user"])
+    found = None
+    if user is not None:
+        found = APPLICATION_CREDENTIALS.first(db, "user_id = ? AND name = ?", (user.id, block["name"]))
+    return account, found
+
+
+def named_domain(db: Db, told: Mapping[str, Any]) -> Project | None:
+    """The domain of `{"id"}` or `{"name"}`."""
+    if isinstance(told.get("id"), str):
+        return PROJECTS.first(db, "id = ? AND is_domain = 1", (told["id"],))
+    if isinstance(told.get("name"), str):
+        return PROJECTS.first(db, "name = ? AND is_domain = 1", (told["name"],))
+    raise Invalid("Cannot log in: a domain needs an id or a name.")
+
+
+def is_alive(db: Db, user: User) -> bool:
+    """Whether a user and their domain are enabled."""
+    domain = PROJECTS.get(db, user.domain_id)
+    return user.enabled and domain is not None and domain.enabled
+
+
+# --- for what --------------------------------------------------------------------------------------------------------
+
+
+def _issue(db: Db, identity: Identity, proof: Proof, told: Any) -> Token:
+    now = identity.clock.now().replace(microsecond=0)
+    expires = now + timedelta(seconds=identity.options.token_seconds)
+    audit_ids: tuple[str, ...] = (new_audit_id(),)
+    if proof.parent is not None:
+        expires = min(expires, moment(proof.parent.expires_at))
+        audit_ids = (audit_ids[0], proof.parent.audit_ids[-1])
+    if proof.credential is not None:
+        if told is not None:
+            raise Unauthenticated("Error authenticating with application credential: it has its own scope, ask for none.")
+        scope = Scope("project", proof.credential.project_id)
+    else:
+        scope = _default_scope(db, proof) if told is None else _scope_of(db, told)
+    token = Token(
+        proof.user.id, scope, proof.methods, audit_ids, stamp(now), stamp(expires), proof.user.generation,
+        proof.credential.id if proof.credential else None,
+    )  # fmt: skip
+    identity.rights_of(db, token)  # refuses a scope that the user has no role in
+    return token
+
+
+def _default_scope(db: Db, proof: Proof) -> Scope:
+    """Without a scope: the default project if the user may still work there, else none."""
+    project = PROJECTS.get(db, proof.user.default_project_id)
+    if proof.parent is not None or project is None or not is_open(db, project):
+        return UNSCOPED
+    scope = Scope("project", project.id)
+    return scope if rights.effective(db, proof.user.id, scope) else UNSCOPED
+
+
+def _scope_of(db: Db, told: Any) -> Scope:
+    if told == "unscoped":
+        return UNSCOPED
+    if not isinstance(told, Mapping) or len(told) != 1:
+        raise Invalid("Cannot read the scope: it must be one of project, domain, system or unscoped.")
+    (kind, inner), *_ = told.items()
+    if kind == "unscoped":
+        return UNSCOPED
+    if kind == "OS-TRUST:trust" or not isinstance(inner, Mapping):
+        raise Invalid("Cannot read the scope: it must be one of project, domain, system or unscoped.")
+    if kind == "system" and inner.get("all") is True:
+        return SYSTEM
+    if kind == "domain":
+        domain = named_domain(db, inner)
+        if domain is None:
+            raise Unauthenticated(REFUSAL)
+        return Scope("domain", domain.id)
+    if kind == "project":
+        return Scope("project", _named_project(db, inner).id)
+    raise Invalid("Cannot read the scope: it must be one of project, domain, system or unscoped.")
+
+
+def _named_project(db: Db, told: Mapping[str, Any]) -> Project:
+    project: Project | None
+    if isinstance(told.get("id"), str):
+        project = PROJECTS.get(db, told["id"])
+    elif isinstance(told.get("name"), str) and isinstance(told.get("domain"), Mapping):
+        domain = named_domain(db, told["domain"])
+        project = PROJECTS.first(db, "domain_id = ? AND name = ?", (domain.id, told["name"])) if domain else None
+    else:
+        raise Invalid("Cannot read the scope: a project needs an id, or a name and a domain.")
+    if project is None:
+        raise Unauthenticated(REFUSAL)
+    return project
+
+
+def is_open(db: Db, project: Project) -> bool:
+    """Whether a project (or domain) and the domain above it are enabled."""
+    domain = project if project.is_domain else PROJECTS.get(db, project.domain_id)
+    return project.enabled and domain is not None and domain.enabled
+
+
+async def _remember_better_hash(identity: Identity, user: User, block: Any) -> None:
+    """Hash again with today's numbers, when they rose since; the one moment when the password is at hand."""
+    if not block or user.password_hash is None or not identity.passwords.is_old(user.password_hash):
+        return
+    better = await identity.passwords.hashed(block["user"]["password"])
+
+    def keep(db: Db) -> None:
+        now = USERS.get(db, user.id)
+        if now is not None and now.password_hash == user.password_hash:
+            USERS.change(db, user.id, password_hash=better)
+
+    await identity.write(keep)

@@ -1,0 +1,91 @@
+"""Passwords and secrets: Argon2id in a small pool of threads, never on the loop.
+
+A check of a user who does not exist takes as long as one of a user who does. Secrets that we made ourselves are 256
+random bits and need no slow hash. Called by `login.py`, `users.py` and `application_credentials.py`.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import concurrent.futures
+import hashlib
+import hmac
+import secrets
+from collections.abc import Callable
+from typing import TypeVar
+
+from argon2 import PasswordHasher
+from argon2.exceptions import InvalidHashError, VerificationError
+
+from minicloud.config import Identity as Options
+from minicloud.core.errors import Invalid, Unavailable
+
+LONGEST = 4096
+"""Characters of a password at most; longer ones are refused before they cost anything."""
+
+QUEUE = 256
+"""Hashes that may wait; more are turned away."""
+
+FAST = "sha256$"
+R = TypeVar("R")
+
+
+class Passwords:
+    """The hasher of one daemon."""
+
+    def __init__(self, options: Options) -> None:
+        self._hasher = PasswordHasher(
+            time_cost=options.argon2_time, memory_cost=options.argon2_memory_kib, parallelism=1, hash_len=32, salt_len=16
+        )
+        self._pool = concurrent.futures.ThreadPoolExecutor(options.hash_threads, "argon2")
+        self._waiting = 0
+        self._nobody: str | None = None
+
+    async def hashed(self, password: str) -> str:
+        """The hash to keep; raises `Invalid` for a password that is empty or too long."""
+        if not password or len(password) > LONGEST:
+            raise Invalid(f"Cannot use this password: it must have 1 to {LONGEST} characters.")
+        return await self._run(lambda: self._hasher.hash(password))
+
+    async def matches(self, kept: str | None, password: str) -> bool:
+        """Whether a password is the one of a hash; None (no such user, no password) takes as long and is False."""
+        if len(password) > LONGEST:
+            return False
+        if kept is not None and kept.startswith(FAST):
+            return hmac.compare_digest(kept, fast_hash(password))
+        return await self._run(lambda: self._verify(kept, password))
+
+    def is_old(self, kept: str) -> bool:
+        """Whether a hash was made with lesser numbers than today's."""
+        return not kept.startswith(FAST) and self._hasher.check_needs_rehash(kept)
+
+    def close(self) -> None:
+        """Let the threads end."""
+        self._pool.shutdown(wait=False, cancel_futures=True)
+
+    def _verify(self, kept: str | None, password: str) -> bool:
+        if self._nobody is None:
+            self._nobody = self._hasher.hash(secrets.token_urlsafe())
+        try:
+            return self._hasher.verify(kept or self._nobody, password) and kept is not None
+        except (VerificationError, InvalidHashError):
+            return False
+
+    async def _run(self, call: Callable[[], R]) -> R:
+        if self._waiting >= QUEUE:
+            raise Unavailable("Cannot check passwords now: too many are waiting.", retry_after=2)
+        self._waiting += 1
+        try:
+            return await asyncio.get_running_loop().run_in_executor(self._pool, call)
+        finally:
+            self._waiting -= 1
+
+
+def new_secret() -> str:
+    """A secret of 512 random bits for a program."""
+    return secrets.token_urlsafe(64)
+
+
+def fast_hash(secret: str) -> str:
+    """The hash of a secret that we made."""
+    return FAST + hashlib.sha256(secret.encode()).hexdigest()

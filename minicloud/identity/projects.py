@@ -1,0 +1,233 @@
+"""Projects: who owns what. And domains, which are projects that act as domains (`domains.py` has what is special there)."""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from minicloud.core.context import Context
+from minicloud.core.errors import Conflict, Forbidden, Invalid, NotFound
+from minicloud.core.store import Db
+from minicloud.identity import rights
+from minicloud.identity.bootstrap import DEFAULT_DOMAIN
+from minicloud.identity.tables import PROJECTS, Project
+
+if TYPE_CHECKING:
+    from minicloud.identity import Identity
+
+MOST_TAGS = 80
+DEEPEST = 5
+"""Levels of projects below a domain (Keystone's default)."""
+
+
+@dataclass(frozen=True, slots=True)
+class ProjectDeleted:
+    """A fact: the project is gone; whatever others keep for it has lost its owner."""
+
+    project_id: str
+
+
+def home_of(ctx: Context, told: str | None) -> str:
+    """The domain of a new thing: the one told, else that of the caller's scope."""
+    return told or ctx.domain_id or (ctx.project_domain_id if ctx.project_id else "") or DEFAULT_DOMAIN
+
+
+def show(identity: Identity, project_id: str) -> Project | None:
+    """A project or domain; the caller refuses who may not see it and then calls `found`."""
+    return identity.store.read(PROJECTS.get, project_id)
+
+
+def found(project: Project | None, project_id: str) -> Project:
+    """That project; `NotFound` for none."""
+    if project is None:
+        raise NotFound(f"Could not find project: {project_id}.")
+    return project
+
+
+def need_domain_in(db: Db, domain_id: str) -> Project:
+    """The domain that a new thing names; `Invalid` if there is none."""
+    domain = PROJECTS.first(db, "id = ? AND is_domain = 1", (domain_id,))
+    if domain is None:
+        raise Invalid(f"Could not find domain: {domain_id}.")
+    return domain
+
+
+async def create(
+    identity: Identity,
+    *,
+    name: str,
+    domain_id: str,
+    parent_id: str | None = None,
+    description: str = "",
+    enabled: bool = True,
+    tags: tuple[str, ...] = (),
+    options: Mapping[str, Any] | None = None,
+    extra: Mapping[str, Any] | None = None,
+) -> Project:
+    """A new project below a parent (its domain by default).
+
+    Raises:
+        Invalid: no such domain or parent, a parent in another domain, too deep. Forbidden: the parent is disabled. Conflict: the name is taken.
+    """
+
+    def insert(db: Db) -> Project:
+        parent = PROJECTS.get(db, parent_id) if parent_id else need_domain_in(db, domain_id)
+        if parent is None:
+            raise Invalid(f"Could not find project: {parent_id}.")
+        home = need_domain_in(db, domain_id)
+        if (parent.id if parent.is_domain else parent.domain_id) != home.id:
+            raise Invalid(f"Cannot create a project in domain {home.id} below {parent.id}, which is in another domain.")
+        if not parent.enabled:
+            raise Forbidden(f"Cannot create a project below {parent.id}: that is disabled.")
+        if len(rights.ancestors(db, parent)) >= DEEPEST:
+            raise Forbidden(f"Cannot create a project below {parent.id}: there may be {DEEPEST} levels at most.")
+        refuse_taken_in(db, name, home.id)
+        row = Project(
+            uuid.uuid4().hex, name, home.id, parent.id, False, enabled, description, tags, dict(options or {}), dict(extra or {})
+        )
+        return PROJECTS.insert(db, row)
+
+    return await identity.write(insert)
+
+
+def refuse_taken_in(db: Db, name: str, domain_id: str | None, *, but: str = "") -> None:
+    """`Conflict` if another project of the domain (another domain, for None) has that name."""
+    other = PROJECTS.first(db, "coalesce(domain_id, '') = ? AND name = ? AND id != ?", (domain_id or "", name, but))
+    if other is not None:
+        noun = "project" if domain_id else "domain"
+        raise Conflict(f"Cannot use the name {name}: {noun} {other.id} has it.")
+
+
+async def update(identity: Identity, project_id: str, changes: Mapping[str, Any]) -> Project:
+    """Change a project or domain; `extra` in the changes is merged.
+
+    Raises:
+        Invalid: another domain. Forbidden: another parent, an immutable one, disabling above enabled projects. Conflict: the name.
+    """
+
+    def change(db: Db) -> Project:
+        row = found(PROJECTS.get(db, project_id), project_id)
+        values = dict(changes)
+        if values.pop("domain_id", row.domain_id) != row.domain_id:
+            raise Invalid(f"Cannot move project {project_id} to another domain.")
+        if values.pop("parent_id", row.parent_id) != row.parent_id:
+            raise Forbidden(f"Cannot move project {project_id} below another parent.")
+        if values.pop("is_domain", row.is_domain) != row.is_domain:
+            raise Invalid(f"Cannot turn project {project_id} into a domain, or back.")
+        refuse_immutable(row.options, values, f"project {project_id}")
+        if "name" in values:
+            refuse_taken_in(db, values["name"], row.domain_id, but=row.id)
+        closing = values.get("enabled") is False and not row.is_domain
+        if closing and PROJECTS.first(db, "parent_id = ? AND enabled = 1", (project_id,)):
+            raise Forbidden(f"Cannot disable project {project_id}: projects below it are enabled.")
+        above = PROJECTS.get(db, row.parent_id)
+        if values.get("enabled") is True and above is not None and not above.enabled:
+            raise Forbidden(f"Cannot enable project {project_id}: the one above it is disabled.")
+        if "options" in values:
+            values["options"] = merged(row.options, values["options"])
+        if "extra" in values:
+            values["extra"] = {**row.extra, **values["extra"]}
+        return PROJECTS.change(db, project_id, **values)
+
+    return await identity.write(change)
+
+
+def refuse_immutable(options: Mapping[str, Any], changes: Mapping[str, Any] | None, noun: str) -> None:
+    """`Forbidden` for a change (None: a delete) of a thing with the option `immutable`, unless it takes that option off."""
+    if not options.get("immutable"):
+        return
+    lifts = changes is not None and set(changes) == {"options"} and not (changes["options"] or {}).get("immutable", True)
+    if not lifts:
+        raise Forbidden(f"Cannot change {noun}: it is immutable; set its option immutable to false first.")
+
+
+def merged(options: Mapping[str, Any], changes: Mapping[str, Any]) -> dict[str, Any]:
+    """Options after a change; None takes one away."""
+    return {name: value for name, value in {**options, **changes}.items() if value is not None}
+
+
+async def delete(identity: Identity, project_id: str) -> None:
+    """Remove a project and who may what in it.
+
+    Raises:
+        Forbidden: it is immutable, a domain, or there are projects below it.
+    """
+
+    def remove(db: Db) -> None:
+        row = found(PROJECTS.get(db, project_id), project_id)
+        if row.is_domain:
+            raise Forbidden(f"Cannot delete domain {project_id} as a project: delete the domain.")
+        refuse_immutable(row.options, None, f"project {project_id}")
+        if PROJECTS.first(db, "parent_id = ?", (project_id,)):
+            raise Forbidden(f"Cannot delete project {project_id}: there are projects below it.")
+        delete_in(identity, db, project_id)
+
+    await identity.write(remove)
+
+
+def delete_in(identity: Identity, db: Db, project_id: str) -> None:
+    """Remove a project's row and all of identity's that hangs on it."""
+    PROJECTS.delete(db, project_id)
+    db.execute("DELETE FROM assignments WHERE target_kind IN ('project', 'domain') AND target_id = ?", (project_id,))
+    db.execute("DELETE FROM application_credentials WHERE project_id = ?", (project_id,))
+    db.execute("DELETE FROM credentials WHERE project_id = ?", (project_id,))
+    db.execute("UPDATE users SET default_project_id = NULL WHERE default_project_id = ?", (project_id,))
+    identity.events.publish_in(db, ProjectDeleted(project_id))
+
+
+def above(identity: Identity, project: Project) -> list[Project]:
+    """The projects above one, its domain left out."""
+    return [one for one in identity.store.read(rights.ancestors, project) if not one.is_domain]
+
+
+def below(identity: Identity, project_id: str) -> list[Project]:
+    """All projects below one, each after its parent."""
+
+    def walk(db: Db) -> list[Project]:
+        reached, fresh = [], PROJECTS.where(db, "parent_id = ?", (project_id,), order="name")
+        while fresh:
+            reached += fresh
+            fresh = [row for one in fresh for row in PROJECTS.where(db, "parent_id = ?", (one.id,), order="name")]
+        return reached
+
+    return identity.store.read(walk)
+
+
+# --- tags ------------------------------------------------------------------------------------------------------------
+
+
+def need_tag(project: Project, tag: str) -> None:
+    """`NotFound` unless the project has the tag."""
+    if tag not in project.tags:
+        raise NotFound(f"Could not find project tag: {tag[:255]}.")
+
+
+async def tag(identity: Identity, project_id: str, name: str) -> None:
+    """Add a tag; nothing happens if it is there. `Invalid` for one too many or of a bad form."""
+    if not 1 <= len(name) <= 255 or "/" in name or "," in name:
+        raise Invalid("Cannot add the tag: it must have 1 to 255 characters, none of them a comma or slash.")
+
+    def add(db: Db) -> None:
+        row = found(PROJECTS.get(db, project_id), project_id)
+        if name in row.tags:
+            return
+        if len(row.tags) >= MOST_TAGS:
+            raise Invalid(f"Cannot add the tag {name}: project {project_id} has {MOST_TAGS} already.")
+        refuse_immutable(row.options, {"tags": ()}, f"project {project_id}")
+        PROJECTS.change(db, project_id, tags=(*row.tags, name))
+
+    await identity.write(add)
+
+
+async def untag(identity: Identity, project_id: str, name: str) -> None:
+    """Take a tag away; `NotFound` if it isn't there."""
+
+    def take(db: Db) -> None:
+        row = found(PROJECTS.get(db, project_id), project_id)
+        need_tag(row, name)
+        refuse_immutable(row.options, {"tags": ()}, f"project {project_id}")
+        PROJECTS.change(db, project_id, tags=tuple(one for one in row.tags if one != name))
+
+    await identity.write(take)

@@ -1,0 +1,241 @@
+"""The schema and the rows of the identity service: who there is, what they may, where the services are.
+
+Domains are projects that act as domains, in one table, as the API says they are. Attributes that clients send and
+nobody knows (`email`) are kept in `extra`. Read and written by the noun files beside this one only.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+from sqlite_utils import Database
+from sqlite_utils.migrations import Migrations
+
+from minicloud.core.store import Table
+
+migrations = Migrations("identity")
+
+
+@migrations()
+def m001_who_may_what_where(db: Database) -> None:
+    db["projects"].create(
+        {
+            "id": str, "name": str, "domain_id": str, "parent_id": str, "is_domain": int, "enabled": int,
+            "description": str, "tags": str, "options": str, "extra": str,
+        },
+        pk="id",
+    )  # fmt: skip
+    db.execute("CREATE UNIQUE INDEX projects_by_name ON projects (coalesce(domain_id, ''), name)")
+    db["projects"].create_index(["parent_id"])
+    db["users"].create(
+        {
+            "id": str, "name": str, "domain_id": str, "enabled": int, "default_project_id": str, "password_hash": str,
+            "generation": int, "options": str, "extra": str,
+        },
+        pk="id",
+    )  # fmt: skip
+    db["users"].create_index(["domain_id", "name"], unique=True)
+    db["groups"].create({"id": str, "name": str, "domain_id": str, "description": str, "extra": str}, pk="id")
+    db["groups"].create_index(["domain_id", "name"], unique=True)
+    db["memberships"].create({"group_id": str, "user_id": str}, pk=("group_id", "user_id"))
+    db["memberships"].create_index(["user_id"])
+    db["roles"].create(
+        {"id": str, "name": str, "domain_id": str, "description": str, "options": str, "extra": str}, pk="id"
+    )
+    db.execute("CREATE UNIQUE INDEX roles_by_name ON roles (coalesce(domain_id, ''), name)")
+    db["role_implications"].create({"prior_role_id": str, "implied_role_id": str}, pk=("prior_role_id", "implied_role_id"))
+    whole = ("actor_kind", "actor_id", "target_kind", "target_id", "role_id", "inherited")
+    db["assignments"].create(
+        {
+            "actor_kind": str, "actor_id": str, "target_kind": str, "target_id": str, "role_id": str, "inherited": int,
+        },
+        pk=whole,
+    )  # fmt: skip
+    db["assignments"].create_index(["target_kind", "target_id"])
+    db["regions"].create({"id": str, "description": str, "parent_region_id": str, "extra": str}, pk="id")
+    db["services"].create(
+        {"id": str, "type": str, "name": str, "description": str, "enabled": int, "extra": str}, pk="id"
+    )
+    db["endpoints"].create(
+        {
+            "id": str, "service_id": str, "region_id": str, "interface": str, "url": str, "enabled": int, "extra": str,
+        },
+        pk="id",
+    )  # fmt: skip
+    db["endpoints"].create_index(["service_id"])
+    db["revocations"].create({"audit_id": str, "expires_at": str}, pk="audit_id")
+
+
+@migrations()
+def m002_secrets_of_users(db: Database) -> None:
+    db["credentials"].create(
+        {"id": str, "user_id": str, "project_id": str, "type": str, "sealed": str, "extra": str}, pk="id"
+    )
+    db["credentials"].create_index(["user_id"])
+    db["access_rules"].create({"id": str, "user_id": str, "service": str, "method": str, "path": str}, pk="id")
+    db["access_rules"].create_index(["user_id"])
+    db["application_credentials"].create(
+        {
+            "id": str, "name": str, "user_id": str, "project_id": str, "description": str, "secret_hash": str,
+            "role_ids": str, "expires_at": str, "unrestricted": int, "access_rule_ids": str,
+        },
+        pk="id",
+    )  # fmt: skip
+    db["application_credentials"].create_index(["user_id", "name"], unique=True)
+
+
+@dataclass(frozen=True, slots=True)
+class Project:
+    """A project, or a domain (`is_domain`; then both ids are None). A top project's parent is its domain."""
+
+    id: str
+    name: str
+    domain_id: str | None
+    parent_id: str | None
+    is_domain: bool
+    enabled: bool
+    description: str
+    tags: tuple[str, ...]
+    options: dict[str, Any]
+    extra: dict[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class User:
+    """A user. Tokens bear the `generation` of their making: raising it ends all of them at once, however young."""
+
+    id: str
+    name: str
+    domain_id: str
+    enabled: bool
+    default_project_id: str | None
+    password_hash: str | None
+    generation: int
+    options: dict[str, Any]
+    extra: dict[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class Group:
+    """Users who get roles together."""
+
+    id: str
+    name: str
+    domain_id: str
+    description: str
+    extra: dict[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class Role:
+    """A role. One with a domain never counts by itself, only by the global roles that it implies."""
+
+    id: str
+    name: str
+    domain_id: str | None
+    description: str | None
+    options: dict[str, Any]
+    extra: dict[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class Assignment:
+    """A role of an actor ("user", "group") on a target ("project", "domain", "system" with the id "all").
+
+    `inherited`: not on the target itself but on all projects below it.
+    """
+
+    actor_kind: str
+    actor_id: str
+    target_kind: str
+    target_id: str
+    role_id: str
+    inherited: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Region:
+    """A place of endpoints."""
+
+    id: str
+    description: str
+    parent_region_id: str | None
+    extra: dict[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class CatalogService:
+    """A service in the catalogue."""
+
+    id: str
+    type: str
+    name: str
+    description: str
+    enabled: bool
+    extra: dict[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class Endpoint:
+    """Where a service is. The cloud's own have URLs that begin with `catalog.HERE`."""
+
+    id: str
+    service_id: str
+    region_id: str | None
+    interface: str
+    url: str
+    enabled: bool
+    extra: dict[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class Credential:
+    """A secret that a user keeps here (EC2 keys, a second factor); `sealed` is its text under the key on disk."""
+
+    id: str
+    user_id: str
+    project_id: str | None
+    type: str
+    sealed: str
+    extra: dict[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class AccessRule:
+    """A request that an application credential may make."""
+
+    id: str
+    user_id: str
+    service: str
+    method: str
+    path: str
+
+
+@dataclass(frozen=True, slots=True)
+class ApplicationCredential:
+    """A part of a user's roles on one project, for a program. `access_rule_ids` None: any request."""
+
+    id: str
+    name: str
+    user_id: str
+    project_id: str
+    description: str | None
+    secret_hash: str
+    role_ids: tuple[str, ...]
+    expires_at: str | None
+    unrestricted: bool
+    access_rule_ids: tuple[str, ...] | None
+
+
+PROJECTS = Table("projects", Project, noun="Project")
+USERS = Table("users", User, noun="User")
+GROUPS = Table("groups", Group, noun="Group")
+ROLES = Table("roles", Role, noun="Role")
+ASSIGNMENTS = Table("assignments", Assignment, key="role_id", noun="Role assignment")
+REGIONS = Table("regions", Region, noun="Region")
+SERVICES = Table("services", CatalogService, noun="Service")
+ENDPOINTS = Table("endpoints", Endpoint, noun="Endpoint")
+CREDENTIALS = Table("credentials", Credential, noun="Credential")
+ACCESS_RULES = Table("access_rules", AccessRule, noun="Access rule")
+APPLICATION_CREDENTIALS = Table("application_credentials", ApplicationCredential, noun="Application credential")

@@ -1,0 +1,149 @@
+"""Users: who can log in. A change of password, or disabling, ends all tokens of the user at once."""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+from minicloud.core.errors import Conflict, Forbidden, Invalid, NotFound, Unauthenticated
+from minicloud.core.store import Db
+from minicloud.identity import projects
+from minicloud.identity.tables import GROUPS, USERS, Group, User
+from minicloud.identity.tokens import REFUSAL
+
+if TYPE_CHECKING:
+    from minicloud.identity import Identity
+
+
+def show(identity: Identity, user_id: str) -> User | None:
+    """A user, if there is one with this id."""
+    return identity.store.read(USERS.get, user_id)
+
+
+def found(user: User | None, user_id: str) -> User:
+    """That user; `NotFound` for none."""
+    if user is None:
+        raise NotFound(f"Could not find user: {user_id}.")
+    return user
+
+
+def listed(identity: Identity, domain_id: str | None) -> list[User]:
+    """Users of a domain, or all, by name."""
+    if domain_id is None:
+        return identity.store.read(USERS.where, order="name, id")
+    return identity.store.read(USERS.where, "domain_id = ?", (domain_id,), order="name")
+
+
+async def create(
+    identity: Identity,
+    *,
+    name: str,
+    domain_id: str,
+    password: str | None = None,
+    enabled: bool = True,
+    default_project_id: str | None = None,
+    options: Mapping[str, Any] | None = None,
+    extra: Mapping[str, Any] | None = None,
+) -> User:
+    """A new user; without a password nobody can log in as them.
+
+    Raises:
+        Invalid: no such domain, or a password that can't be used. Conflict: the name is taken in the domain.
+    """
+    secret = None if password is None else await identity.passwords.hashed(password)
+
+    def insert(db: Db) -> User:
+        home = projects.need_domain_in(db, domain_id)
+        _refuse_taken_in(db, name, home.id)
+        row = User(
+            uuid.uuid4().hex, name, home.id, enabled, default_project_id, secret, 1, dict(options or {}), dict(extra or {})
+        )
+        return USERS.insert(db, row)
+
+    return await identity.write(insert)
+
+
+def _refuse_taken_in(db: Db, name: str, domain_id: str, *, but: str = "") -> None:
+    other = USERS.first(db, "domain_id = ? AND name = ? AND id != ?", (domain_id, name, but))
+    if other is not None:
+        raise Conflict(f"Cannot use the name {name}: user {other.id} has it in domain {domain_id}.")
+
+
+async def update(identity: Identity, user_id: str, changes: Mapping[str, Any]) -> User:
+    """Change a user; `password` sets a new one, `extra` is merged.
+
+    Raises:
+        Invalid: another domain, or a password that can't be used. Conflict: the name is taken.
+    """
+    values = dict(changes)
+    secret = await identity.passwords.hashed(values["password"]) if values.get("password") is not None else None
+
+    def change(db: Db) -> User:
+        row = found(USERS.get(db, user_id), user_id)
+        if values.pop("domain_id", row.domain_id) != row.domain_id:
+            raise Invalid(f"Cannot move user {user_id} to another domain.")
+        if "name" in values:
+            _refuse_taken_in(db, values["name"], row.domain_id, but=user_id)
+        if "options" in values:
+            values["options"] = projects.merged(row.options, values["options"])
+        if "extra" in values:
+            values["extra"] = {**row.extra, **values["extra"]}
+        if "password" in values:
+            values.pop("password")
+            values["password_hash"] = secret
+        if "password_hash" in values or values.get("enabled") is False:
+            values["generation"] = row.generation + 1
+        return USERS.change(db, user_id, **values)
+
+    return await identity.write(change)
+
+
+async def change_password(identity: Identity, user_id: str, *, original: str, password: str, address: str) -> None:
+    """A user's own change of password; knowing the old one is the right to do it.
+
+    Raises:
+        Unauthenticated: no such user, disabled, or not the old password. Forbidden: the password is locked. RateLimited: too many tries.
+    """
+    user = show(identity, user_id)
+    identity.throttle.check(user_id[:64], address)
+    if not await identity.passwords.matches(user.password_hash if user else None, original) or user is None or not user.enabled:
+        identity.throttle.failed(user_id[:64], address)
+        raise Unauthenticated(REFUSAL)
+    if user.options.get("lock_password"):
+        raise Forbidden(f"Cannot change the password of user {user_id}: it is locked.")
+    if password == original:
+        raise Invalid("Cannot change the password: the new one is the old one.")
+    secret = await identity.passwords.hashed(password)
+
+    def change(db: Db) -> None:
+        USERS.change(
+            db, user_id, expect={"password_hash": user.password_hash}, password_hash=secret, generation=user.generation + 1
+        )
+
+    await identity.write(change)
+    identity.throttle.passed(user_id[:64], address)
+
+
+async def delete(identity: Identity, user_id: str) -> None:
+    """Remove a user, their roles, memberships and secrets; their tokens end."""
+
+    def remove(db: Db) -> None:
+        found(USERS.get(db, user_id), user_id)
+        delete_in(db, user_id)
+
+    await identity.write(remove)
+
+
+def delete_in(db: Db, user_id: str) -> None:
+    """Remove a user's row and all that hangs on it."""
+    USERS.delete(db, user_id)
+    db.execute("DELETE FROM assignments WHERE actor_kind = 'user' AND actor_id = ?", (user_id,))
+    for table in ("memberships", "credentials", "application_credentials", "access_rules"):
+        db.execute(f"DELETE FROM {table} WHERE user_id = ?", (user_id,))
+
+
+def groups_of(identity: Identity, user_id: str) -> list[Group]:
+    """The groups that a user is in, by name."""
+    rest = "JOIN memberships ON group_id = groups.id WHERE user_id = ? ORDER BY name"
+    return identity.store.read(GROUPS.joined, rest, (user_id,))
