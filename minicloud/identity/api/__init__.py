@@ -5,7 +5,21 @@ from __future__ import annotations
 from minicloud.api import faults
 from minicloud.api.dialect import Dialect
 from minicloud.api.paging import collection_links
-from minicloud.identity.api import auth, domains, grants, group_users, groups, projects, roles, users, versions
+from minicloud.identity.api import (
+    auth,
+    domains,
+    endpoints,
+    grants,
+    group_users,
+    groups,
+    projects,
+    regions,
+    role_assignments,
+    roles,
+    services,
+    users,
+    versions,
+)
 
 DIALECT = Dialect(
     service="identity",
@@ -18,5 +32,6 @@ DIALECT = Dialect(
 )
 ROUTES = [
     *versions.ROUTES, *auth.ROUTES, *domains.ROUTES, *projects.ROUTES, *users.ROUTES, *groups.ROUTES,
-    *group_users.ROUTES, *roles.ROUTES, *grants.ROUTES,
+    *group_users.ROUTES, *roles.ROUTES, *grants.ROUTES, *role_assignments.ROUTES, *regions.ROUTES,
+    *services.ROUTES, *endpoints.ROUTES,
 ]  # fmt: skip

@@ -89,7 +89,7 @@ async def remove_member(identity: Identity, call: Call) -> None:
 
 def _reached(identity: Identity, call: Call, role: str) -> Group:
     row = groups.show(identity, call.params["group_id"])
-    allow(call.ctx, call.route.rule, domain_id=row and row.domain_id, role=role)
+    allow(call.ctx, call.route.rule, domain_id=row.domain_id if row else None, role=role)
     return groups.found(row, call.params["group_id"])
 
 
@@ -97,7 +97,7 @@ def _both_reached(identity: Identity, call: Call, role: str) -> None:
     """A domain's manager or reader may only when group and user are both in the domain."""
     user = users.show(identity, call.params["user_id"])
     _reached(identity, call, role)
-    allow(call.ctx, call.route.rule, domain_id=user and user.domain_id, role=role)
+    allow(call.ctx, call.route.rule, domain_id=user.domain_id if user else None, role=role)
     users.found(user, call.params["user_id"])
 
 

@@ -64,7 +64,7 @@ async def create_project(identity: Identity, call: Call) -> Project:
         values.pop("parent_id", None)
         return await domains.create(identity, **values)
     parent = projects.show(identity, values["parent_id"]) if values.get("parent_id") else None
-    told = values.get("domain_id") or (parent and (parent.domain_id or parent.id))
+    told = values.get("domain_id") or (parent.domain_id or parent.id if parent else None)
     values["domain_id"] = projects.home_of(call.ctx, told)
     allow(call.ctx, call.route.rule, domain_id=values["domain_id"], role="manager")
     return await projects.create(identity, **values)
@@ -150,13 +150,13 @@ async def delete_tag(identity: Identity, call: Call) -> None:
 def _seen(identity: Identity, call: Call) -> Project:
     project_id = call.params["project_id"]
     row = projects.show(identity, project_id)
-    allow(call.ctx, call.route.rule, domain_id=row and row.domain_id, own=project_id == call.ctx.project_id)
+    allow(call.ctx, call.route.rule, domain_id=row.domain_id if row else None, own=project_id == call.ctx.project_id)
     return projects.found(row, project_id)
 
 
 def _managed(identity: Identity, call: Call) -> Project:
     row = projects.show(identity, call.params["project_id"])
-    allow(call.ctx, call.route.rule, domain_id=row and row.domain_id, role="manager")
+    allow(call.ctx, call.route.rule, domain_id=row.domain_id if row else None, role="manager")
     return projects.found(row, call.params["project_id"])
 
 

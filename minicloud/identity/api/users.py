@@ -103,13 +103,13 @@ async def list_user_projects(identity: Identity, call: Call) -> Listed:
 def _seen(identity: Identity, call: Call) -> User:
     user_id = call.params["user_id"]
     row = users.show(identity, user_id)
-    allow(call.ctx, call.route.rule, domain_id=row and row.domain_id, own=user_id == call.ctx.user_id)
+    allow(call.ctx, call.route.rule, domain_id=row.domain_id if row else None, own=user_id == call.ctx.user_id)
     return users.found(row, user_id)
 
 
 def _managed(identity: Identity, call: Call) -> User:
     row = users.show(identity, call.params["user_id"])
-    allow(call.ctx, call.route.rule, domain_id=row and row.domain_id, role="manager")
+    allow(call.ctx, call.route.rule, domain_id=row.domain_id if row else None, role="manager")
     return users.found(row, call.params["user_id"])
 
 
