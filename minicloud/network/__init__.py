@@ -1,0 +1,156 @@
+"""The network service: Neutron's objects as rows, and bridges, DHCP servers, routers and filters that follow them.
+
+`Network` is all that other services may call. Machines get their interfaces in three steps: `choose_nics` decides before
+anything is written, `plug` makes one interface ready, `unplug` lets it go. Tenant networks are plain bridges of this one
+host, and say so: their `provider:network_type` is "local".
+"""
+
+from __future__ import annotations
+
+import socket
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, Literal
+
+from minicloud.config import Config
+from minicloud.core.context import Context
+from minicloud.core.foundation import Foundation
+from minicloud.core.operations import undo
+from minicloud.core.quota import Quotas
+from minicloud.core.reconcile import Reconciler
+from minicloud.core.store import Db
+from minicloud.host import Host
+from minicloud.host.dhcp import Lease
+from minicloud.network import nics, reconcile
+from minicloud.network.converge import Converge
+from minicloud.network.nics import Nic, NicRequest, PortInfo
+from minicloud.network.plan import MetadataDoor
+from minicloud.network.ports import PortGone
+from minicloud.network.tables import PORTS, migrations
+
+__all__ = ["DoorsChanged", "MetadataDoor", "Network", "Nic", "NicRequest", "PortGone", "PortInfo"]
+
+DEFAULT_QUOTAS = {
+    "network": 100, "subnet": 100, "subnetpool": -1, "port": 500, "router": 10, "floatingip": 50, "rbac_policy": 10,
+    "security_group": 10, "security_group_rule": 100,
+}  # fmt: skip
+_TABLES = {
+    "network": "networks", "subnet": "subnets", "subnetpool": "subnetpools", "port": "ports", "router": "routers",
+    "floatingip": "floatingips", "rbac_policy": "rbac_policies", "security_group": "security_groups",
+    "security_group_rule": "security_group_rules",
+}  # fmt: skip
+
+
+@dataclass(frozen=True, slots=True)
+class DoorsChanged:
+    """Fact: `Network.metadata_doors()` answers differently now."""
+
+
+def _counter(table: str) -> Any:
+    def count(db: Db, project_id: str) -> int:
+        return int(db.execute(f"SELECT count(*) FROM {table} WHERE project_id = ?", (project_id,)).fetchone()[0])
+
+    return count
+
+
+class Network:
+    """The public interface of the network service."""
+
+    name = "network"
+    migrations = migrations
+
+    def __init__(self, foundation: Foundation, host: Host, config: Config) -> None:
+        from minicloud.network.api import DIALECT, ROUTES
+
+        self.store, self.events, self.clock = foundation.store, foundation.events, foundation.clock
+        self.config, self.host = config, host
+        self.host_name = socket.gethostname()
+        self.quotas = Quotas("network", DEFAULT_QUOTAS, {name: _counter(table) for name, table in _TABLES.items()})
+        self.converge = Converge(self, host)
+        self.reconciler = Reconciler("network", self._reconcile)
+        self.dialect, self.routes = DIALECT, ROUTES
+        self.owner_of_external = ""
+        foundation.operations.undo_by(self)
+
+    def reconcilers(self) -> Sequence[Reconciler]:
+        """The one loop that has the host follow the rows."""
+        return [self.reconciler]
+
+    async def start(self) -> None:
+        """Nothing lives beside the loop."""
+
+    async def stop(self) -> None:
+        """Bridges, DHCP servers, routers and filters go on without us."""
+
+    async def _reconcile(self) -> None:
+        await reconcile.run(self, self.host)
+
+    # --- machines ------------------------------------------------------------------------------------------------
+
+    def choose_nics(
+        self,
+        ctx: Context,
+        requested: Sequence[NicRequest] | Literal["auto", "none"] | None,
+        *,
+        security_groups: Sequence[str] = (),
+    ) -> tuple[Nic, ...]:
+        """Decide a new machine's interfaces; writes nothing. See `nics.choose`."""
+        return nics.choose(self, ctx, requested, groups=security_groups)
+
+    async def plug(
+        self, ctx: Context, nic: Nic, server_id: str, *, hostname: str = "", availability_zone: str = "nova"
+    ) -> PortInfo:
+        """Have one interface be ready to start on. Raises `Conflict` or `HostFailure`. See `nics.plug`."""
+        return await nics.plug(self, ctx, nic, server_id, hostname=hostname, availability_zone=availability_zone)
+
+    @undo
+    async def unplug(self, port_id: str, server_id: str) -> None:
+        """Let an interface go if that machine holds it; shrugs otherwise."""
+        await nics.unplug(self, port_id, server_id)
+
+    async def activate(self, server_id: str) -> None:
+        """A machine runs: its ports are ACTIVE."""
+        await nics.set_status(self, server_id, active=True)
+
+    async def deactivate(self, server_id: str) -> None:
+        """A machine stands still: its ports are DOWN."""
+        await nics.set_status(self, server_id, active=False)
+
+    def ports_of(self, device_id: str) -> list[PortInfo]:
+        """The interfaces of a machine, in the order in which it got them."""
+        rows = self.store.read(PORTS.where, "device_id = ? AND host_id != ''", (device_id,), order="created_at, number")
+        return [nics.info(self, row) for row in rows]
+
+    def network_data(self, server_id: str) -> dict[str, Any]:
+        """network_data.json of a machine."""
+        return nics.network_data(self, server_id)
+
+    # --- metadata ------------------------------------------------------------------------------------------------
+
+    def metadata_doors(self) -> list[MetadataDoor]:
+        """Where metadata requests arrive now; `DoorsChanged` tells of changes."""
+        return [door for doors in self.converge.doors.values() for door in doors]
+
+    def doors_changed(self) -> None:
+        """Tell that the doors are others now."""
+        self.events.tell(DoorsChanged())
+
+    def port_at(self, owner_id: str, address: str) -> PortInfo | None:
+        """Whose address that is, on a network or on one of the networks behind a router."""
+
+        def read(db: Db) -> str | None:
+            behind = "SELECT network_id FROM ports WHERE device_id = ? AND device_owner = 'network:router_interface'"
+            found = db.execute(
+                "SELECT a.port_id FROM port_addresses a JOIN ports p ON p.id = a.port_id WHERE a.address = ?"
+                f" AND p.host_id != '' AND (a.network_id = ? OR a.network_id IN ({behind}))",
+                (address, owner_id, owner_id),
+            ).fetchone()
+            return None if found is None else str(found[0])
+
+        port_id = self.store.read(read)
+        row = None if port_id is None else self.store.read(PORTS.get, port_id)
+        return None if row is None or not row.is_plugged else nics.info(self, row)
+
+    async def leases(self, network_id: str) -> tuple[Lease, ...]:
+        """What a network's DHCP server has given out."""
+        return await self.host.dhcp.leases(network_id)

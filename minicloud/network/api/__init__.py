@@ -1,0 +1,29 @@
+"""Neutron's API v2.0 on the wire: one module a resource, put together here."""
+
+from __future__ import annotations
+
+from aiohttp import web
+
+from minicloud.api import faults
+from minicloud.api.dialect import Dialect
+from minicloud.api.paging import both_links
+from minicloud.core.errors import MinicloudError, NotFound, OverQuota
+from minicloud.network.api import networks, ports, security_groups, subnets, versions
+
+
+def _unknown_route(status: int, error: MinicloudError, request: web.Request, request_id: str) -> tuple[str, str]:
+    return faults.neutron(status, NotFound(error.message, code="HTTPNotFound"), request, request_id)
+
+
+DIALECT = Dialect(
+    service="network",
+    root="/v2.0",
+    fault=faults.neutron,
+    unknown_route=_unknown_route,
+    statuses={OverQuota: 409},
+    list_extra=both_links,
+    loose_paths=True,
+    fields=True,
+    catalog=(("network", ""),),
+)
+ROUTES = [*versions.ROUTES, *networks.ROUTES, *subnets.ROUTES, *ports.ROUTES, *security_groups.ROUTES]
