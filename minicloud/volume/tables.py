@@ -1,0 +1,171 @@
+"""What the volume service remembers: volumes, their attachments, snapshots, types, messages."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from sqlite_utils import Database
+from sqlite_utils.migrations import Migrations
+
+from minicloud.core.store import Table
+
+migrations = Migrations("volume")
+
+
+@migrations()
+def m001_volumes(db: Database) -> None:
+    db["volumes"].create(
+        {
+            "id": str, "project_id": str, "user_id": str, "name": str, "description": str, "status": str, "size": int,
+            "format": str, "type_id": str, "availability_zone": str, "bootable": int, "multiattach": int, "read_only": int,
+            "snapshot_id": str, "source_volume_id": str, "image_id": str, "image_metadata": str, "metadata": str,
+            "previous_status": str, "created_at": str, "updated_at": str,
+        },
+        pk="id",
+    )  # fmt: skip
+    db["volumes"].create_index(["project_id", "created_at"])
+    db["attachments"].create(
+        {
+            "id": str, "volume_id": str, "server_id": str, "status": str, "mode": str, "device": str, "host": str,
+            "connector": str, "attached_at": str, "created_at": str,
+        },
+        pk="id",
+        foreign_keys=[("volume_id", "volumes", "id")],
+    )  # fmt: skip
+    db["attachments"].create_index(["volume_id"])
+    db["attachments"].create_index(["server_id"])
+    db["snapshots"].create(
+        {
+            "id": str, "project_id": str, "user_id": str, "volume_id": str, "name": str, "description": str,
+            "status": str, "size": int, "format": str, "metadata": str, "created_at": str, "updated_at": str,
+        },
+        pk="id",
+    )  # fmt: skip
+    db["snapshots"].create_index(["project_id", "created_at"])
+    db["snapshots"].create_index(["volume_id"])
+    db["volume_types"].create(
+        {
+            "id": str, "name": str, "description": str, "is_public": int, "extra_specs": str, "qos_specs_id": str,
+            "created_at": str, "updated_at": str,
+        },
+        pk="id",
+    )  # fmt: skip
+    db["volume_types"].create_index(["name"], unique=True)
+    db["volume_type_access"].create({"type_id": str, "project_id": str}, pk=("type_id", "project_id"))
+    db["volume_messages"].create(
+        {
+            "id": str, "project_id": str, "request_id": str, "resource_type": str, "resource_id": str,
+            "user_message": str, "event_id": str, "level": str, "created_at": str, "guaranteed_until": str,
+        },
+        pk="id",
+    )  # fmt: skip
+    db["volume_messages"].create_index(["project_id"])
+
+
+@dataclass(frozen=True, slots=True)
+class VolumeRow:
+    """A volume. `size` in GiB; `format` of its file, "qcow2" or "raw"; `previous_status` is what it goes back to when a step such
+    as attaching is given up."""
+
+    id: str
+    project_id: str
+    user_id: str
+    name: str | None
+    description: str | None
+    status: str
+    size: int
+    format: str
+    type_id: str
+    availability_zone: str
+    bootable: bool
+    multiattach: bool
+    read_only: bool
+    snapshot_id: str | None
+    source_volume_id: str | None
+    image_id: str | None
+    image_metadata: dict[str, str]
+    metadata: dict[str, str]
+    previous_status: str | None
+    created_at: str
+    updated_at: str | None
+
+    @property
+    def subject(self) -> str:
+        """As operations name it."""
+        return f"volume/{self.id}"
+
+
+@dataclass(frozen=True, slots=True)
+class AttachmentRow:
+    """A volume held by a server, or reserved for one. `status`: reserved, attaching, attached, detaching."""
+
+    id: str
+    volume_id: str
+    server_id: str | None
+    status: str
+    mode: str
+    device: str | None
+    host: str | None
+    connector: dict[str, str] | None
+    attached_at: str | None
+    created_at: str
+
+
+@dataclass(frozen=True, slots=True)
+class SnapshotRow:
+    """A volume's contents at a moment, as an independent file."""
+
+    id: str
+    project_id: str
+    user_id: str
+    volume_id: str
+    name: str | None
+    description: str | None
+    status: str
+    size: int
+    format: str
+    metadata: dict[str, str]
+    created_at: str
+    updated_at: str | None
+
+    @property
+    def subject(self) -> str:
+        """As operations name it."""
+        return f"snapshot/{self.id}"
+
+
+@dataclass(frozen=True, slots=True)
+class VolumeType:
+    """A kind of volume; `multiattach='<is> True'` in its extra specs lets several servers hold one."""
+
+    id: str
+    name: str
+    description: str | None
+    is_public: bool
+    extra_specs: dict[str, str]
+    qos_specs_id: str | None
+    created_at: str
+    updated_at: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class Message:
+    """Why something that was accepted failed later, in words for the user."""
+
+    id: str
+    project_id: str
+    request_id: str
+    resource_type: str
+    resource_id: str
+    user_message: str
+    event_id: str
+    level: str
+    created_at: str
+    guaranteed_until: str
+
+
+VOLUMES = Table("volumes", VolumeRow, noun="Volume")
+ATTACHMENTS = Table("attachments", AttachmentRow, noun="Volume attachment")
+SNAPSHOTS = Table("snapshots", SnapshotRow, noun="Snapshot")
+VOLUME_TYPES = Table("volume_types", VolumeType, noun="Volume type")
+MESSAGES = Table("volume_messages", Message, noun="Message")
