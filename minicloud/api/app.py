@@ -64,10 +64,13 @@ class _Router(web.UrlDispatcher):
     """aiohttp's router, for clients' habits: a slash at the end, Neutron's suffixes and underscores."""
 
     loose: tuple[str, ...] = ()
+    strict: tuple[str, ...] = ()
 
     async def resolve(self, request: web.Request) -> web.UrlMappingMatchInfo:
         path = request.rel_url.raw_path
         plain = path.rstrip("/") or "/"
+        if plain.startswith(self.strict) and self.strict and plain != path:
+            return await super().resolve(request)
         for root in self.loose:
             if plain.startswith(root):
                 collection, slash, rest = plain[len(root) :].removesuffix(".json").partition("/")
@@ -95,6 +98,8 @@ class _Endpoint:
         public = all(route.policy.public for route in routes)
         ctx = Context("", request_id) if public else self.api.authenticated(self.dialect, request, request_id)
         seen.version = _asked_version(self.dialect, request)
+        if self.dialect.project_in_path and request.match_info.get("project_id", ctx.project_id) != ctx.project_id:
+            raise Invalid("Malformed request url")
         fitting = [one for one in routes if seen.version is None or within(seen.version, one.since, one.until)]
         if not fitting:
             raise NotFound("The resource could not be found.")
@@ -152,6 +157,7 @@ class Api:
         """The aiohttp application with every route of every service."""
         router = _Router()
         router.loose = tuple(one.dialect.prefix + one.dialect.root + "/" for one in self._services if one.dialect.loose_paths)
+        router.strict = tuple(one.dialect.prefix + one.dialect.root + "/" for one in self._services if one.dialect.slash_matters)
         app = web.Application(router=router, client_max_size=BODY_LIMIT)
         endpoints: dict[str, _Endpoint] = {}
         for service in self._services:

@@ -48,6 +48,7 @@ class Dialect:
         wrong_method: status for a method that a path hasn't (405, or Nova's 404).
         list_extra: the links of a list.
         strict_query: whether unknown query parameters are refused (True), or from which microversion on.
+        slash_matters: whether a path with a slash at the end is another path (Cinder: `GET /volumes/` is no list); the roots answer both ways.
         loose_paths: Neutron's habits: `.json` suffixes, dashes and underscores alike.
         fields: whether `fields=` in the query thins out replies (Neutron).
         request_id_header: one of its own beside `X-Openstack-Request-Id`.
@@ -66,6 +67,7 @@ class Dialect:
     wrong_method: int = 405
     list_extra: ListExtra = lambda call, plural, listed: {}
     strict_query: bool | Version = False
+    slash_matters: bool = False
     loose_paths: bool = False
     fields: bool = False
     request_id_header: str | None = None

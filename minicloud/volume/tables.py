@@ -1,4 +1,4 @@
-"""What the volume service remembers: volumes, their attachments, snapshots, types, messages."""
+"""What the volume service remembers: volumes, their attachments, snapshots, types, transfers, messages."""
 
 from __future__ import annotations
 
@@ -60,6 +60,26 @@ def m001_volumes(db: Database) -> None:
         pk="id",
     )  # fmt: skip
     db["volume_messages"].create_index(["project_id"])
+
+
+@migrations()
+def m002_copies_and_transfers(db: Database) -> None:
+    db["volumes"].create_index(["source_volume_id"])
+    db["volumes"].create_index(["type_id"])
+    db["volume_transfers"].create(
+        {
+            "id": str, "volume_id": str, "name": str, "salt": str, "key_hash": str, "source_project_id": str,
+            "destination_project_id": str, "accepted": int, "no_snapshots": int, "created_at": str,
+        },
+        pk="id",
+    )  # fmt: skip
+    db["volume_transfers"].create_index(["volume_id"])
+    db["volume_services"].create(
+        {"name": str, "disabled": int, "reason": str, "updated_at": str}, pk="name"
+    )
+    db["qos_specs"].create({"id": str, "name": str, "consumer": str, "specs": str, "created_at": str}, pk="id")
+    db["qos_specs"].create_index(["name"], unique=True)
+    db["default_volume_types"].create({"project_id": str, "type_id": str}, pk="project_id")
 
 
 @dataclass(frozen=True, slots=True)
@@ -164,8 +184,48 @@ class Message:
     guaranteed_until: str
 
 
+@dataclass(frozen=True, slots=True)
+class Transfer:
+    """A volume offered to whoever knows the key; only a salted hash of the key is kept."""
+
+    id: str
+    volume_id: str
+    name: str | None
+    salt: str
+    key_hash: str
+    source_project_id: str
+    destination_project_id: str | None
+    accepted: bool
+    no_snapshots: bool
+    created_at: str
+
+
+@dataclass(frozen=True, slots=True)
+class ServiceState:
+    """What an administrator said about one of our services ("cinder-volume"): that it takes no new work."""
+
+    name: str
+    disabled: bool
+    reason: str | None
+    updated_at: str
+
+
+@dataclass(frozen=True, slots=True)
+class QosSpec:
+    """Limits that a volume type may name; `consumer`: back-end, front-end or both."""
+
+    id: str
+    name: str
+    consumer: str
+    specs: dict[str, str]
+    created_at: str
+
+
 VOLUMES = Table("volumes", VolumeRow, noun="Volume")
 ATTACHMENTS = Table("attachments", AttachmentRow, noun="Volume attachment")
 SNAPSHOTS = Table("snapshots", SnapshotRow, noun="Snapshot")
 VOLUME_TYPES = Table("volume_types", VolumeType, noun="Volume type")
 MESSAGES = Table("volume_messages", Message, noun="Message")
+TRANSFERS = Table("volume_transfers", Transfer, noun="Transfer")
+SERVICE_STATES = Table("volume_services", ServiceState, key="name", noun="Service")
+QOS_SPECS = Table("qos_specs", QosSpec, noun="QoS specification")
