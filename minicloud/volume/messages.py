@@ -4,11 +4,16 @@ from __future__ import annotations
 
 import uuid
 from datetime import UTC, datetime, timedelta
+from typing import TYPE_CHECKING
 
 from minicloud.core.clock import stamp
 from minicloud.core.context import Context
+from minicloud.core.errors import NotFound
 from minicloud.core.store import Db
 from minicloud.volume.tables import MESSAGES, Message
+
+if TYPE_CHECKING:
+    from minicloud.volume import Volume
 
 KEPT = timedelta(days=30)
 
@@ -25,3 +30,17 @@ def tell_in(db: Db, ctx: Context, *, resource_type: str, resource_id: str, text:
             created_at=stamp(now), guaranteed_until=stamp(now + KEPT),
         ),
     )  # fmt: skip
+
+
+def visible(volume: Volume, ctx: Context, message_id: str) -> Message:
+    """The message, if it is the caller's project's; else `NotFound`."""
+    row = volume.store.read(MESSAGES.get, message_id)
+    if row is None or not ctx.sees(row.project_id):
+        raise NotFound(f"Message {message_id} could not be found.")
+    return row
+
+
+async def delete(volume: Volume, ctx: Context, message_id: str) -> None:
+    """Forget a message of the caller's project."""
+    row = visible(volume, ctx, message_id)
+    await volume.store.write(MESSAGES.delete, row.id)

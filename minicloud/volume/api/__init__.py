@@ -7,7 +7,7 @@ from minicloud.api.dialect import Dialect, Microversions
 from minicloud.api.paging import next_link
 from minicloud.api.route import Route
 from minicloud.core.errors import NoCapacity, OverQuota
-from minicloud.volume.api import versions, volumes
+from minicloud.volume.api import messages, versions, volumes
 
 DIALECT = Dialect(
     service="volume",
@@ -26,4 +26,5 @@ DIALECT = Dialect(
 ROUTES: list[Route] = [
     *versions.ROUTES,
     *volumes.ROUTES,
+    *messages.ROUTES,
 ]
