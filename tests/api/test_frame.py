@@ -97,8 +97,8 @@ DIALECT = Dialect(
     wrong_method=404, project_in_path=True, list_extra=paging.next_link, strict_query=(2, 5),
 )  # fmt: skip
 PEOPLE = {
-    "member": {"roles": frozenset({"member", "reader"}), "project_id": "p"},
-    "reader": {"roles": frozenset({"reader"}), "project_id": "p"},
+    "member": {"roles": frozenset({"member", "reader"}), "project_id": "c" * 32},
+    "reader": {"roles": frozenset({"reader"}), "project_id": "c" * 32},
     "admin": {"roles": frozenset({"admin", "member", "reader"}), "project_id": "a"},
     "unscoped": {"roles": frozenset()},
 }
@@ -238,8 +238,10 @@ async def test_lists_page_with_links_and_refuse_odd_queries(url: str) -> None:
     assert (await ask(url, "GET", ROBOTS + "?colour=red", version="2.5"))[0] == 400
 
 
-async def test_the_project_may_stand_in_the_path(url: str) -> None:
-    assert (await ask(url, "GET", f"/robots/v2.1/{'a' * 32}/robots"))[0] == 200
+async def test_the_project_may_stand_in_the_path_if_it_is_the_tokens(url: str) -> None:
+    assert (await ask(url, "GET", f"/robots/v2.1/{'c' * 32}/robots"))[0] == 200
+    status, body, _ = await ask(url, "GET", f"/robots/v2.1/{'a' * 32}/robots")
+    assert (status, body["badRequest"]["message"]) == (400, "Malformed request url")
 
 
 @pytest.mark.parametrize(("kind", "status", "key"), [("conflict", 409, "conflictingRequest"), ("quota", 403, "forbidden"), ("away", 503, "serviceUnavailable"), ("host", 500, "computeFault"), ("bug", 500, "computeFault")])  # fmt: skip
