@@ -11,7 +11,7 @@ from typing import Any
 
 import click
 
-from minicloud.config import Config, load
+from minicloud.config import load
 from minicloud.core.errors import MinicloudError
 
 
@@ -62,15 +62,7 @@ def _run(command: tuple[str, ...], *, file: Path | None, fake: bool, bare: bool,
     config = load(file)
     config = replace(config, fake=fake or config.fake)
     try:
-        sys.exit(sandboxes.run(command, config=_with_cache(config), bare=bare, keep=keep))
+        sys.exit(sandboxes.run(command, config=config, bare=bare, keep=keep))
     except MinicloudError as error:
         click.echo(f"minicloud sandbox: {error.message}", err=True)
         sys.exit(sandboxes.FAILED)
-
-
-def _with_cache(config: Config) -> Config:
-    """Keep the cache where this user may write."""
-    if os.geteuid() == 0:
-        return config
-    cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "minicloud"
-    return replace(config, paths=replace(config.paths, cache=str(cache)))

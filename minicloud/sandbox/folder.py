@@ -64,7 +64,7 @@ def sweep() -> None:
     """Take away what killed sandboxes left: their processes, then their folders."""
     for above in {tempfile.gettempdir(), "/tmp"}:  # noqa: S108
         for path in Path(above).glob(f"{PREFIX}*"):
-            if path.stat().st_uid == os.geteuid() and _abandoned(path):
+            if _abandoned(path):
                 kill(_members(path.name))
                 shutil.rmtree(path, ignore_errors=True)
 
@@ -78,9 +78,11 @@ def kill(pids: list[int]) -> None:
 
 def _abandoned(path: Path) -> bool:
     try:
+        if path.stat().st_uid != os.geteuid():
+            return False
         lock = os.open(path / "lock", os.O_RDWR | os.O_CLOEXEC)
     except FileNotFoundError:
-        return False  # being made, or kept on purpose
+        return False  # being made, kept on purpose, or just gone
     try:
         fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:

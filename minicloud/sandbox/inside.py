@@ -87,7 +87,7 @@ class Inside:
 
     def _bring_up(self) -> None:
         path = self.folder.path
-        cache = Path(self.config.paths.cache)
+        cache = path / "cache" if self.config.fake else Path(self.config.paths.cache)
         cache.mkdir(mode=0o755, parents=True, exist_ok=True)
         (path / "state").mkdir(mode=0o711)
         if not self.config.fake:
