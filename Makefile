@@ -57,9 +57,6 @@ test: install lint ## Everything: lint, then all tests, those of the real host i
 fake-test: $(VENV)/.installed ## The quick half: no root, no libvirt.
 	$(BIN)/python -m pytest -m "not real and not slow"
 
-crash: $(VENV)/.installed ## Fail and die at every point of every operation, then check the truth.
-	$(BIN)/python -m pytest tests/crash
-
 serve: $(VENV)/.installed ## A cloud on the fake host, on port 5050, in .state.
 	$(BIN)/python -m minicloud serve --fake --state .state
 
