@@ -37,8 +37,8 @@ class Group:
 
 @dataclass(frozen=True, slots=True)
 class Request:
-    """All that a client wants. `isolate`: groups with suffixes on different providers; `nested`: whether children count
-    (microversion 1.29)."""
+    """All that a client wants. `isolate`: groups with suffixes on different providers; `nested`: whether several providers of one tree
+    may stand in a candidate (microversion 1.29)."""
 
     groups: Sequence[Group]
     isolate: bool = False
@@ -135,8 +135,10 @@ def find(db: Db, request: Request) -> Found:
     unique: dict[object, Candidate] = {}
     for root_id in forest.trees:
         for candidate in _of_tree(forest, root_id, request):
-            if not request.nested and any(forest.nodes[one].parent_id for one in candidate.allocations):
-                continue
+            if not request.nested and len({forest.nodes[one].root_id for one in candidate.allocations}) < len(
+                candidate.allocations
+            ):
+                continue  # older clients know of no trees: two providers of one would puzzle them
             key = (
                 frozenset((one, frozenset(parts.items())) for one, parts in candidate.allocations.items()),
                 frozenset((suffix, frozenset(ids)) for suffix, ids in candidate.mappings.items()),
@@ -208,7 +210,7 @@ def _stands(forest: Forest, node: Node, group: Group, aggregates: set[str]) -> b
 def _merged(forest: Forest, chosen: Sequence[Choice], request: Request) -> Candidate | None:
     """The choices of all groups as one candidate, if they agree."""
     if request.isolate:
-        alone = [one.providers[0] for one in chosen if one.suffix and one.parts]
+        alone = [one.providers[0] for one in chosen if one.suffix]
         if len(set(alone)) < len(alone):
             return None
     allocations: dict[str, dict[str, int]] = {}

@@ -124,14 +124,14 @@ def subtree(db: Db, top: Provider) -> list[Provider]:
 
 def aggregates_of(db: Db, provider_id: str) -> list[str]:
     """The aggregates that a provider is in."""
-    sql = "SELECT aggregate_id FROM placement_aggregates WHERE provider_id = ? ORDER BY aggregate_id"
+    sql = "SELECT aggregate_id FROM placement_aggregates WHERE provider_id = ? ORDER BY rowid"
     return [row[0] for row in db.execute(sql, (provider_id,))]
 
 
 def set_aggregates_in(db: Db, provider_id: str, aggregates: Iterable[str], *, now: str, bump: bool) -> None:
     """Put a provider into exactly these aggregates; from 1.19 on that makes it a new generation."""
     db.execute("DELETE FROM placement_aggregates WHERE provider_id = ?", (provider_id,))
-    rows = [(provider_id, one) for one in sorted(set(aggregates))]
+    rows = [(provider_id, one) for one in dict.fromkeys(aggregates)]
     db.executemany("INSERT INTO placement_aggregates VALUES (?, ?)", rows)
     if bump:
         bump_in(db, provider_id, now=now)

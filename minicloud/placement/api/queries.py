@@ -196,7 +196,7 @@ def _group(db: Db, call: Call, suffix: str) -> Group:
 def _same_subtrees(call: Call) -> list[list[str]]:
     found = []
     for text in call.query.getall("same_subtree", []):
-        suffixes = text.split(",")
+        suffixes = [suffix.strip() for suffix in text.split(",")]
         if any(suffix == "" for suffix in suffixes):
             raise Invalid("Empty string (unsuffixed group) can not be specified in `same_subtree`.")
         if any(not _SUFFIX.match(suffix) for suffix in suffixes):
