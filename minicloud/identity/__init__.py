@@ -25,7 +25,7 @@ from minicloud.identity.access_rules import Rule
 from minicloud.identity.api import DIALECT, ROUTES
 from minicloud.identity.keys import KeyRing
 from minicloud.identity.passwords import Passwords
-from minicloud.identity.tables import APPLICATION_CREDENTIALS, PROJECTS, USERS, Project, Role, User
+from minicloud.identity.tables import APPLICATION_CREDENTIALS, PROJECTS, TRUSTS, USERS, Project, Role, Trust, User
 from minicloud.identity.throttle import Throttle
 from minicloud.identity.tokens import REFUSAL, Scope, Token, seal, unseal
 
@@ -49,6 +49,7 @@ class Rights:
     role_names: frozenset[str]
     scope: Project | None
     rules: tuple[Rule, ...] | None
+    trust: Trust | None = None
 
 
 class Identity:
@@ -143,7 +144,7 @@ class Identity:
 
     def rights_of(self, db: Db, token: Token) -> Rights:
         """What rows say about a token; raises `Unauthenticated` if they say no."""
-        user, scope, credential, only = USERS.get(db, token.user_id), token.scope, None, None
+        user, scope, credential, trust, only = USERS.get(db, token.user_id), token.scope, None, None, None
         if user is None or user.generation != token.generation or not login.is_alive(db, user):
             raise Unauthenticated(REFUSAL)
         marks = ", ".join("?" for _ in token.audit_ids)
@@ -154,16 +155,21 @@ class Identity:
             if credential is None or (credential.expires_at or "9") <= stamp(self.clock.now()):
                 raise Unauthenticated(REFUSAL)
             only = credential.role_ids
+        giver = user
+        if token.trust_id is not None:
+            trust = TRUSTS.get(db, token.trust_id)
+            giver = login.parties_in(db, trust, stamp(self.clock.now()))
+            only = trust.role_ids if trust else ()
         place = PROJECTS.get(db, scope.id) if scope.kind in ("project", "domain") else None
         if scope.kind in ("project", "domain") and (place is None or not login.is_open(db, place)):
             raise Unauthenticated(REFUSAL)
-        roles = tuple(rights.effective(db, user.id, scope, only=only))
+        roles = tuple(rights.effective(db, giver.id, scope, only=only))
         if scope.kind != "unscoped" and not roles:
             raise Unauthenticated(REFUSAL)
         rules = None
         if credential is not None and credential.access_rule_ids is not None:
             rules = access_rules.rules_of(db, credential.access_rule_ids)
-        return Rights(token, user, roles, frozenset(role.name for role in roles), place, rules)
+        return Rights(token, user, roles, frozenset(role.name for role in roles), place, rules, trust)
 
     def text_of(self, token: Token) -> str:
         """The text that goes to the client."""

@@ -14,7 +14,6 @@ from typing import TYPE_CHECKING
 
 from os_service_types import ServiceTypes
 
-from minicloud.core.context import Context
 from minicloud.core.errors import Conflict, Forbidden, NotFound
 from minicloud.core.store import Db
 from minicloud.identity.tables import ACCESS_RULES, APPLICATION_CREDENTIALS, AccessRule
@@ -76,7 +75,7 @@ def show(identity: Identity, user_id: str, rule_id: str) -> AccessRule:
     return row
 
 
-async def delete(identity: Identity, ctx: Context, user_id: str, rule_id: str) -> None:
+async def delete(identity: Identity, user_id: str, rule_id: str) -> None:
     """Remove a rule that no application credential uses any more; `Conflict` if one does."""
     show(identity, user_id, rule_id)
 

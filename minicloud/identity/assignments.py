@@ -7,7 +7,9 @@ from typing import TYPE_CHECKING
 
 from minicloud.core.errors import Forbidden, NotFound
 from minicloud.core.store import Db
+from minicloud.identity import rights
 from minicloud.identity.tables import ASSIGNMENTS, GROUPS, PROJECTS, ROLES, USERS, Assignment, Role
+from minicloud.identity.tokens import Scope
 
 if TYPE_CHECKING:
     from minicloud.identity import Identity
@@ -105,3 +107,8 @@ def _missing(row: Assignment) -> NotFound:
         f"Could not find role assignment with role: {row.role_id}, {row.actor_kind}: {row.actor_id}, "
         f"{row.target_kind}: {row.target_id}."
     )
+
+
+def has_any(identity: Identity, user_id: str, project_id: str) -> bool:
+    """Whether a user has a role in a project, however it came to them."""
+    return bool(identity.store.read(rights.effective, user_id, Scope("project", project_id)))

@@ -15,8 +15,16 @@ from typing import TYPE_CHECKING, Any
 from minicloud.core.clock import moment, stamp
 from minicloud.core.errors import Forbidden, Invalid, Unauthenticated
 from minicloud.core.store import Db
-from minicloud.identity import rights
-from minicloud.identity.tables import APPLICATION_CREDENTIALS, PROJECTS, USERS, ApplicationCredential, Project, User
+from minicloud.identity import rights, trusts
+from minicloud.identity.tables import (
+    APPLICATION_CREDENTIALS,
+    PROJECTS,
+    USERS,
+    ApplicationCredential,
+    Project,
+    Trust,
+    User,
+)
 from minicloud.identity.tokens import REFUSAL, SYSTEM, UNSCOPED, Scope, Token, new_audit_id
 
 if TYPE_CHECKING:
@@ -67,7 +75,11 @@ async def log_in(identity: Identity, *, proofs: Mapping[str, Any], methods: Sequ
         next((one.parent for one in found if one.parent), None),
         next((one.credential for one in found if one.credential), None),
     )
-    token = identity.store.read(_issue, identity, proof, scope)
+    trust_id = trusts.asked_for(scope)
+    if trust_id is None:
+        token = identity.store.read(_issue, identity, proof, scope)
+    else:
+        token = await identity.write(_issue_by_trust, identity, proof, trust_id)
     await _remember_better_hash(identity, proof.user, proofs.get("password"))
     return token
 
@@ -100,8 +112,8 @@ async def _by_token(identity: Identity, block: Mapping[str, Any], address: str) 
     if not isinstance(text, str):
         raise Invalid("Cannot log in: the token block has no id.")
     parent = identity.token_of(text).token
-    if parent.application_credential_id is not None:
-        raise Forbidden("Cannot change the scope of a token that was made by an application credential.")
+    if parent.delegated:
+        raise Forbidden("Cannot make a token of one that an application credential or a trust gave.")
     user = identity.store.read(USERS.need, parent.user_id)
     return Proof(user, ("token", *parent.methods), parent)
 
@@ -168,13 +180,26 @@ def is_alive(db: Db, user: User) -> bool:
     return user.enabled and domain is not None and domain.enabled
 
 
+def parties_in(db: Db, trust: Trust | None, now: str) -> User:
+    """The giver of a trust that still stands: both users are there and enabled, and it isn't over."""
+    trustor = USERS.get(db, trust.trustor_user_id) if trust else None
+    trustee = USERS.get(db, trust.trustee_user_id) if trust else None
+    if trust is None or trustor is None or trustee is None or not is_alive(db, trustor) or not is_alive(db, trustee):
+        raise Unauthenticated(REFUSAL)
+    if trust.expires_at is not None and trust.expires_at <= now:
+        raise Unauthenticated(REFUSAL)
+    return trustor
+
+
 # --- for what --------------------------------------------------------------------------------------------------------
 
 
-def _issue(db: Db, identity: Identity, proof: Proof, told: Any) -> Token:
+def _issue(db: Db, identity: Identity, proof: Proof, told: Any, trust: Trust | None = None) -> Token:
     now = identity.clock.now().replace(microsecond=0)
     expires = now + timedelta(seconds=identity.options.token_seconds)
     audit_ids: tuple[str, ...] = (new_audit_id(),)
+    if trust is not None and trust.expires_at is not None:
+        expires = min(expires, moment(trust.expires_at).replace(microsecond=0))
     if proof.parent is not None:
         expires = min(expires, moment(proof.parent.expires_at))
         audit_ids = (audit_ids[0], proof.parent.audit_ids[-1])
@@ -186,10 +211,20 @@ def _issue(db: Db, identity: Identity, proof: Proof, told: Any) -> Token:
         scope = _default_scope(db, proof) if told is None else _scope_of(db, told)
     token = Token(
         proof.user.id, scope, proof.methods, audit_ids, stamp(now), stamp(expires), proof.user.generation,
-        proof.credential.id if proof.credential else None,
+        proof.credential.id if proof.credential else None, trust.id if trust else None,
     )  # fmt: skip
     identity.rights_of(db, token)  # refuses a scope that the user has no role in
     return token
+
+
+def _issue_by_trust(db: Db, identity: Identity, proof: Proof, trust_id: str) -> Token:
+    """A token with what a trust lends; one of its uses is gone with it."""
+    if proof.credential is not None or (proof.parent is not None and proof.parent.delegated):
+        raise Forbidden("Cannot use a trust with rights that were lent themselves.")
+    trust = trusts.consume_in(db, trust_id, proof.user.id, stamp(identity.clock.now()))
+    owner = USERS.need(db, trust.trustor_user_id if trust.impersonation else trust.trustee_user_id)
+    told = Proof(owner, proof.methods, proof.parent)
+    return _issue(db, identity, told, {"project": {"id": trust.project_id}}, trust)
 
 
 def _default_scope(db: Db, proof: Proof) -> Scope:
@@ -205,12 +240,12 @@ def _scope_of(db: Db, told: Any) -> Scope:
     if told == "unscoped":
         return UNSCOPED
     if not isinstance(told, Mapping) or len(told) != 1:
-        raise Invalid("Cannot read the scope: it must be one of project, domain, system or unscoped.")
+        raise Invalid("Cannot read the scope: it must be one of project, domain, system, OS-TRUST:trust or unscoped.")
     (kind, inner), *_ = told.items()
     if kind == "unscoped":
         return UNSCOPED
-    if kind == "OS-TRUST:trust" or not isinstance(inner, Mapping):
-        raise Invalid("Cannot read the scope: it must be one of project, domain, system or unscoped.")
+    if not isinstance(inner, Mapping):
+        raise Invalid("Cannot read the scope: it must be one of project, domain, system, OS-TRUST:trust or unscoped.")
     if kind == "system" and inner.get("all") is True:
         return SYSTEM
     if kind == "domain":
@@ -220,7 +255,7 @@ def _scope_of(db: Db, told: Any) -> Scope:
         return Scope("domain", domain.id)
     if kind == "project":
         return Scope("project", _named_project(db, inner).id)
-    raise Invalid("Cannot read the scope: it must be one of project, domain, system or unscoped.")
+    raise Invalid("Cannot read the scope: it must be one of project, domain, system, OS-TRUST:trust or unscoped.")
 
 
 def _named_project(db: Db, told: Mapping[str, Any]) -> Project:

@@ -85,6 +85,20 @@ def m002_secrets_of_users(db: Database) -> None:
     db["application_credentials"].create_index(["user_id", "name"], unique=True)
 
 
+@migrations()
+def m003_trusts_and_policies(db: Database) -> None:
+    db["trusts"].create(
+        {
+            "id": str, "trustor_user_id": str, "trustee_user_id": str, "project_id": str, "impersonation": int,
+            "role_ids": str, "expires_at": str, "remaining_uses": int,
+        },
+        pk="id",
+    )  # fmt: skip
+    db["trusts"].create_index(["trustor_user_id"])
+    db["trusts"].create_index(["trustee_user_id"])
+    db["policies"].create({"id": str, "type": str, "blob": str, "extra": str}, pk="id")
+
+
 @dataclass(frozen=True, slots=True)
 class Project:
     """A project, or a domain (`is_domain`; then both ids are None). A top project's parent is its domain."""
@@ -228,6 +242,30 @@ class ApplicationCredential:
     access_rule_ids: tuple[str, ...] | None
 
 
+@dataclass(frozen=True, slots=True)
+class Trust:
+    """Some of the trustor's roles on a project, lent to the trustee; `impersonation`: acting as the trustor."""
+
+    id: str
+    trustor_user_id: str
+    trustee_user_id: str
+    project_id: str
+    impersonation: bool
+    role_ids: tuple[str, ...]
+    expires_at: str | None
+    remaining_uses: int | None
+
+
+@dataclass(frozen=True, slots=True)
+class StoredPolicy:
+    """A text that some other service once fetched its policy from; kept, never read by this cloud."""
+
+    id: str
+    type: str
+    blob: Any
+    extra: dict[str, Any]
+
+
 PROJECTS = Table("projects", Project, noun="Project")
 USERS = Table("users", User, noun="User")
 GROUPS = Table("groups", Group, noun="Group")
@@ -239,3 +277,5 @@ ENDPOINTS = Table("endpoints", Endpoint, noun="Endpoint")
 CREDENTIALS = Table("credentials", Credential, noun="Credential")
 ACCESS_RULES = Table("access_rules", AccessRule, noun="Access rule")
 APPLICATION_CREDENTIALS = Table("application_credentials", ApplicationCredential, noun="Application credential")
+TRUSTS = Table("trusts", Trust, noun="Trust")
+POLICIES = Table("policies", StoredPolicy, noun="Policy")

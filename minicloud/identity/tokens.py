@@ -56,6 +56,12 @@ class Token:
     expires_at: str
     generation: int
     application_credential_id: str | None = None
+    trust_id: str | None = None
+
+    @property
+    def delegated(self) -> bool:
+        """Made by an application credential or a trust: rights that somebody lent out, not to be lent on."""
+        return self.application_credential_id is not None or self.trust_id is not None
 
 
 def new_audit_id() -> str:
@@ -67,7 +73,7 @@ def seal(cipher: MultiFernet, token: Token) -> str:
     """The text of a token."""
     said = [
         FORM, token.user_id, token.scope.kind, token.scope.id, token.methods, token.audit_ids, token.issued_at,
-        token.expires_at, token.generation, token.application_credential_id,
+        token.expires_at, token.generation, token.application_credential_id, token.trust_id,
     ]  # fmt: skip
     return cipher.encrypt(json.dumps(said, separators=(",", ":")).encode()).decode()
 
@@ -86,8 +92,8 @@ def unseal(cipher: MultiFernet, text: str) -> Token:
         raise Unauthenticated(REFUSAL) from None
     if said[0] != FORM:
         raise Unauthenticated(REFUSAL)
-    _, user_id, kind, scope_id, methods, audit_ids, issued, expires, generation, application_credential_id = said
+    _, user_id, kind, scope_id, methods, audit_ids, issued, expires, generation, credential_id, trust_id = said
     return Token(
         user_id, Scope(kind, scope_id), tuple(methods), tuple(audit_ids), issued, expires, generation,
-        application_credential_id,
+        credential_id, trust_id,
     )  # fmt: skip

@@ -139,6 +139,7 @@ def delete_in(db: Db, user_id: str) -> None:
     """Remove a user's row and all that hangs on it."""
     USERS.delete(db, user_id)
     db.execute("DELETE FROM assignments WHERE actor_kind = 'user' AND actor_id = ?", (user_id,))
+    db.execute("DELETE FROM trusts WHERE ? IN (trustor_user_id, trustee_user_id)", (user_id,))
     for table in ("memberships", "credentials", "application_credentials", "access_rules"):
         db.execute(f"DELETE FROM {table} WHERE user_id = ?", (user_id,))
 

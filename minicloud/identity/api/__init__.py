@@ -6,17 +6,21 @@ from minicloud.api import faults
 from minicloud.api.dialect import Dialect
 from minicloud.api.paging import collection_links
 from minicloud.identity.api import (
+    application_credentials,
     auth,
+    credentials,
     domains,
     endpoints,
     grants,
     group_users,
     groups,
+    policies,
     projects,
     regions,
     role_assignments,
     roles,
     services,
+    trusts,
     users,
     versions,
 )
@@ -33,5 +37,6 @@ DIALECT = Dialect(
 ROUTES = [
     *versions.ROUTES, *auth.ROUTES, *domains.ROUTES, *projects.ROUTES, *users.ROUTES, *groups.ROUTES,
     *group_users.ROUTES, *roles.ROUTES, *grants.ROUTES, *role_assignments.ROUTES, *regions.ROUTES,
-    *services.ROUTES, *endpoints.ROUTES,
+    *services.ROUTES, *endpoints.ROUTES, *application_credentials.ROUTES, *credentials.ROUTES, *trusts.ROUTES,
+    *policies.ROUTES,
 ]  # fmt: skip

@@ -130,6 +130,13 @@ def _token_body(identity: Identity, call: Call, found: Rights) -> dict[str, Any]
         body["roles"] = [{"id": role.id, "name": role.name} for role in found.roles]
         if not is_true(call, "nocatalog"):
             body["catalog"] = identity.store.read(lambda db: catalogue(db, token.scope, token.user_id, origin=origin(identity, call)))
+    if found.trust is not None:
+        body["OS-TRUST:trust"] = {
+            "id": found.trust.id,
+            "trustor_user": {"id": found.trust.trustor_user_id},
+            "trustee_user": {"id": found.trust.trustee_user_id},
+            "impersonation": found.trust.impersonation,
+        }
     if token.application_credential_id is not None:
         body["application_credential"] = identity.store.read(scopes.credential_summary, token.application_credential_id)
     return {"token": body}

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 from minicloud.api.route import Call
 from minicloud.api.schema import MISSING, OBJECT, Field, Schema, Type, array, nullable, string
+from minicloud.core.clock import stamp
+from minicloud.core.errors import Invalid
 
 if TYPE_CHECKING:
     from minicloud.identity import Identity
@@ -24,6 +27,25 @@ IMMUTABLE = Type(
     }
 )
 """Options of projects, domains and roles."""
+
+ROLE_REFERENCES = array(
+    Type({"type": "object", "anyOf": [{"required": ["id"]}, {"required": ["name"]}], "properties": {
+        "id": {"type": "string", "maxLength": 64}, "name": {"type": "string", "maxLength": 255},
+    }}),
+    high=64,
+)  # fmt: skip
+
+
+def _moment(text: str) -> str:
+    try:
+        told = datetime.fromisoformat(text)
+    except ValueError:
+        raise Invalid("it is no moment in the form 2026-11-22T21:31:29.000000.") from None
+    return stamp(told if told.tzinfo else told.replace(tzinfo=UTC))
+
+
+MOMENT = nullable(Type({"type": "string", "minLength": 1, "maxLength": 64}, _moment))
+"""A moment; without a zone it is UTC."""
 
 
 def links(collection: str) -> Field:

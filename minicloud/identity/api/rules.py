@@ -7,9 +7,15 @@ target exists.
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 from minicloud.api.policy import ADMIN, ADMIN_OR_SYSTEM_READER, domain_role
 from minicloud.core.context import Context
 from minicloud.core.errors import Forbidden
+
+if TYPE_CHECKING:
+    from minicloud.api.route import Call
+    from minicloud.identity import Identity, Rights
 
 READERS = ADMIN_OR_SYSTEM_READER | domain_role("reader")
 """Admins, readers of the system, readers of the target's domain."""
@@ -17,7 +23,7 @@ READERS = ADMIN_OR_SYSTEM_READER | domain_role("reader")
 MANAGERS = ADMIN | domain_role("manager")
 """Admins, managers of the target's domain."""
 
-__all__ = ["ADMIN", "ADMIN_OR_SYSTEM_READER", "MANAGERS", "READERS", "allow", "own_domain", "sees_all"]
+__all__ = ["ADMIN", "ADMIN_OR_SYSTEM_READER", "MANAGERS", "READERS", "allow", "own_domain", "own_rights", "sees_all"]
 
 
 def sees_all(ctx: Context) -> bool:
@@ -38,3 +44,8 @@ def allow(ctx: Context, rule: str, *, domain_id: str | None, role: str = "reader
 def own_domain(ctx: Context) -> str | None:
     """The one domain whose rows the caller may list; None is all."""
     return None if sees_all(ctx) else ctx.domain_id or "none"
+
+
+def own_rights(identity: Identity, call: Call) -> Rights:
+    """All that the caller's own token gives."""
+    return identity.token_of(call.request.headers["X-Auth-Token"])

@@ -1,0 +1,114 @@
+"""Credentials: secrets that users keep here, sealed with a key that is not in the database. EC2 keys are one type of them;
+signatures made with these are not accepted as logins, so they open nothing by themselves.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import uuid
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+from minicloud.core.errors import Conflict, Invalid, NotFound
+from minicloud.core.store import Db
+from minicloud.identity.tables import CREDENTIALS, PROJECTS, USERS, Credential
+
+if TYPE_CHECKING:
+    from minicloud.identity import Identity
+
+EC2 = "ec2"
+
+
+def opened(identity: Identity, row: Credential) -> str:
+    """The secret text."""
+    return identity.seal_keys.cipher.decrypt(row.sealed.encode()).decode()
+
+
+def listed(identity: Identity, *, user_id: str | None, kind: str | None = None) -> list[Credential]:
+    """Those of a user, or all, of a type or any."""
+    rows = identity.store.read(CREDENTIALS.where, order="id")
+    return [row for row in rows if user_id in (None, row.user_id) and kind in (None, row.type)]
+
+
+def show(identity: Identity, credential_id: str) -> Credential | None:
+    """One, if there is one with this id."""
+    return identity.store.read(CREDENTIALS.get, credential_id)
+
+
+def found(row: Credential | None, credential_id: str) -> Credential:
+    """That one; `NotFound` for none."""
+    if row is None:
+        raise NotFound(f"Could not find credential: {credential_id}.")
+    return row
+
+
+def id_for(kind: str, blob: str) -> str:
+    """EC2 keys are found by their access key, as Keystone does: the id is its hash. Others have an id of their own."""
+    if kind != EC2:
+        return uuid.uuid4().hex
+    try:
+        access = json.loads(blob)["access"]
+    except (ValueError, TypeError, KeyError):
+        raise Invalid("Cannot keep the EC2 credential: its blob must be JSON with access and secret.") from None
+    return hashlib.sha256(str(access).encode()).hexdigest()
+
+
+async def create(
+    identity: Identity,
+    *,
+    user_id: str,
+    type: str,
+    blob: str,
+    project_id: str | None = None,
+    extra: Mapping[str, Any] | None = None,
+) -> Credential:
+    """Keep a secret.
+
+    Raises:
+        Invalid: an EC2 one without a project or a readable blob. NotFound: no such user or project. Conflict: the EC2 access key is known.
+    """
+    if type == EC2 and project_id is None:
+        raise Invalid("Cannot keep the EC2 credential: it needs a project_id.")
+    sealed = identity.seal_keys.cipher.encrypt(blob.encode()).decode()
+    row = Credential(id_for(type, blob), user_id, project_id, type, sealed, dict(extra or {}))
+
+    def insert(db: Db) -> Credential:
+        if USERS.get(db, user_id) is None:
+            raise NotFound(f"Could not find user: {user_id}.")
+        if project_id is not None and PROJECTS.get(db, project_id) is None:
+            raise NotFound(f"Could not find project: {project_id}.")
+        if CREDENTIALS.get(db, row.id) is not None:
+            raise Conflict(f"Cannot keep the credential: there is one with id {row.id}.")
+        return CREDENTIALS.insert(db, row)
+
+    return await identity.write(insert)
+
+
+async def update(identity: Identity, credential_id: str, changes: Mapping[str, Any]) -> Credential:
+    """Change one; an EC2 one keeps its access key."""
+    values = dict(changes)
+    blob = values.pop("blob", None)
+    if blob is not None:
+        values["sealed"] = identity.seal_keys.cipher.encrypt(blob.encode()).decode()
+
+    def change(db: Db) -> Credential:
+        row = found(CREDENTIALS.get(db, credential_id), credential_id)
+        kind = values.get("type", row.type)
+        if EC2 in (kind, row.type) and (kind != row.type or (blob is not None and id_for(EC2, blob) != row.id)):
+            raise Invalid(f"Cannot change credential {credential_id}: an EC2 one keeps its type and access key.")
+        for name, table in (("user_id", USERS), ("project_id", PROJECTS)):
+            wanted = values.get(name)
+            if wanted is not None and db.execute(f"SELECT 1 FROM {table.name} WHERE id = ?", (wanted,)).fetchone() is None:
+                raise NotFound(f"Could not find {name.removesuffix('_id')}: {wanted}.")
+        if "extra" in values:
+            values["extra"] = {**row.extra, **values["extra"]}
+        return CREDENTIALS.change(db, credential_id, **values)
+
+    return await identity.write(change)
+
+
+async def delete(identity: Identity, credential_id: str) -> None:
+    """Remove one."""
+    found(show(identity, credential_id), credential_id)
+    await identity.write(CREDENTIALS.delete, credential_id)
