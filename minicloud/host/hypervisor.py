@@ -107,7 +107,8 @@ class Capabilities:
     """What this host can run, measured once at start.
 
     `domain_type` is "kvm" only when a probe guest really ran under it, else "qemu" (TCG); `accelerator_note` says in
-    one sentence what the probe found. Memory in MiB.
+    one sentence what the probe found. Memory in MiB. `boot_id` changes with each start of the host (random(4),
+    /proc/sys/kernel/random/boot_id); guests that ran before it did are started again.
     """
 
     hypervisor_type: str
@@ -121,6 +122,7 @@ class Capabilities:
     memory_mb: int
     cpu_topology: Mapping[str, int] = field(default_factory=dict)
     cpu_features: tuple[str, ...] = ()
+    boot_id: str = ""
 
 
 class Hypervisor(Protocol):

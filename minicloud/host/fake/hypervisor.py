@@ -58,6 +58,14 @@ class FakeHypervisor:
         self._connected = True
         self._tell_all()
 
+    async def reboot_host(self) -> None:
+        """The machine below starts anew: every guest is off, and nobody was told."""
+        async with self._world.step("host.reboot"):
+            for domain in self._domains.values():
+                self._off(domain, Power.SHUTOFF)
+            host = self._world.section("host")
+            host["boot"] = host.get("boot", "first boot") + " and another"
+
     def capabilities(self) -> Capabilities:
         """As promised: a machine of fixed size."""
         if not self._opened:
@@ -74,6 +82,7 @@ class FakeHypervisor:
             memory_mb=self._memory_mb,
             cpu_topology={"sockets": 1, "cores": self._vcpus, "threads": 1},
             cpu_features=("aes", "sse4.2", "x2apic"),
+            boot_id=self._world.section("host").get("boot", "first boot"),
         )
 
     def on_event(self, callback: Callable[[DomainEvent], None]) -> None:

@@ -1,0 +1,225 @@
+"""How a server looks on the wire, at every microversion, for its owner and for administrators."""
+
+from __future__ import annotations
+
+import hashlib
+from collections import defaultdict
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from minicloud.api.policy import ADMIN
+from minicloud.api.route import Call
+from minicloud.api.schema import MISSING, Field, Schema, Type, micros, seconds_z
+from minicloud.compute import aggregates, server_groups, services, states
+from minicloud.compute.tables import BLOCK_DEVICES, BlockDevice, Server
+
+if TYPE_CHECKING:
+    from minicloud.compute import Compute
+    from minicloud.network import PortInfo
+
+ANY = Type({})
+_WITH_PROGRESS = ("ACTIVE", "BUILD", "DELETED", "REBUILD", "RESIZE", "VERIFY_RESIZE", "MIGRATING")
+
+
+@dataclass(frozen=True, slots=True)
+class Shown:
+    """A server with everything that its view tells."""
+
+    server: Server
+    ports: list[PortInfo]
+    volumes: list[BlockDevice]
+    host: str
+    zone: str
+    up: bool
+    groups: list[str]
+
+    @property
+    def id(self) -> str:
+        """The server's; the marker of the next page."""
+        return self.server.id
+
+    @property
+    def status(self) -> str:
+        """As the API says it."""
+        return states.status(self.server.vm_state, self.server.task_state)
+
+
+def shown(compute: Compute, rows: list[Server]) -> list[Shown]:
+    """Servers with their ports and volumes."""
+    host, zone = services.host_name(compute), aggregates.zone_of_host(compute)
+    service = services.of_host(compute)
+    volumes: dict[str, list[BlockDevice]] = defaultdict(list)
+    marks = ", ".join("?" for _ in rows)
+    condition = f"volume_id IS NOT NULL AND server_id IN ({marks})"
+    for device in compute.store.read(BLOCK_DEVICES.where, condition, [row.id for row in rows], order="device") if rows else []:
+        volumes[device.server_id].append(device)
+    return [
+        Shown(
+            row, [] if row.deleted else compute.ports_in_order(row), volumes[row.id], host, zone, not service.forced_down,
+            server_groups.of_server(compute, row),
+        )
+        for row in rows
+    ]  # fmt: skip
+
+
+def one(compute: Compute, row: Server) -> Shown:
+    """One server with its ports and volumes."""
+    return shown(compute, [row])[0]
+
+
+def host_id(project_id: str, host: str) -> str:
+    """What a project knows a host by: the same for its servers on it, and nothing else."""
+    return hashlib.sha224((project_id + host).encode()).hexdigest()
+
+
+def links(call: Call, kind: str, id: str) -> list[dict[str, str]]:
+    """Nova's two links of a thing."""
+    return [{"rel": "self", "href": f"{call.root}/{kind}/{id}"}, {"rel": "bookmark", "href": f"{call.base}/{kind}/{id}"}]
+
+
+def addresses(row: Shown, *, extended: bool = True) -> dict[str, list[dict[str, Any]]]:
+    """Addresses by network name, fixed ones and the floating ones that lead to them."""
+    told: dict[str, list[dict[str, Any]]] = defaultdict(list)
+    for port in row.ports:
+        floating = defaultdict(list)
+        for outside, inside in port.floating:
+            floating[inside].append(outside)
+        for _, fixed in port.fixed_ips:
+            for address, kind in [(fixed, "fixed"), *((outside, "floating") for outside in floating[fixed])]:
+                entry: dict[str, Any] = {"version": 6 if ":" in address else 4, "addr": address}
+                if extended:
+                    entry |= {"OS-EXT-IPS:type": kind, "OS-EXT-IPS-MAC:mac_addr": port.mac}
+                told[port.network_name].append(entry)
+    return dict(told)
+
+
+def _flavor(row: Shown, call: Call) -> dict[str, Any]:
+    flavor = row.server.flavor
+    if not call.at_least(2, 47):
+        bookmark = f"{call.base}/flavors/{row.server.flavor_id}"
+        return {"id": row.server.flavor_id, "links": [{"rel": "bookmark", "href": bookmark}]}
+    return {
+        "vcpus": flavor["vcpus"], "ram": flavor["ram_mb"], "disk": flavor["disk_gb"], "ephemeral": flavor["ephemeral_gb"],
+        "swap": flavor["swap_mb"], "original_name": flavor["name"], "extra_specs": flavor["extra_specs"],
+    }  # fmt: skip
+
+
+def _image(row: Shown, call: Call) -> Any:
+    image_id = row.server.image_id
+    if image_id is None:
+        return ""
+    return {"id": image_id, "links": [{"rel": "bookmark", "href": f"{call.base}/images/{image_id}"}]}
+
+
+def _volumes(row: Shown, call: Call) -> list[dict[str, Any]]:
+    if not call.at_least(2, 3):
+        return [{"id": one.volume_id} for one in row.volumes]
+    return [{"id": one.volume_id, "delete_on_termination": one.delete_on_termination} for one in row.volumes]
+
+
+def _groups(row: Shown, call: Call) -> Any:
+    names = list(dict.fromkeys(name for port in row.ports for name in port.security_groups))
+    return [{"name": name} for name in names] if names else MISSING
+
+
+def _fault(row: Shown, call: Call) -> Any:
+    fault = row.server.fault
+    if fault is None or row.status not in ("ERROR", "DELETED"):
+        return MISSING
+    told = {"code": fault["code"], "message": fault["message"], "created": seconds_z(fault["created"])}
+    return told | {"details": fault["details"]} if call.ctx.is_admin else told
+
+
+def _hypervisor_name(row: Shown, call: Call) -> str | None:
+    return row.host if row.server.placed else None
+
+
+def _zone(row: Shown, call: Call) -> str:
+    if row.server.placed:
+        return row.zone
+    return (row.server.availability_zone or "").partition(":")[0]
+
+
+def _progress(row: Shown, call: Call) -> Any:
+    if row.status not in _WITH_PROGRESS:
+        return MISSING
+    return row.server.progress
+
+
+
+def _hostname(row: Shown, call: Call) -> Any:
+    return row.server.hostname if call.ctx.is_admin or call.at_least(2, 90) else MISSING
+
+
+def _root_device(row: Shown, call: Call) -> str:
+    return next((one.device for one in row.volumes if one.boot_index == 0), "/dev/vda")
+
+
+FIELDS = (
+    Field("id", ANY, attr="server.id", out=True),
+    Field("name", ANY, attr="server.name", out=True),
+    Field("status", ANY, attr="status", out=True),
+    Field("tenant_id", ANY, attr="server.project_id", out=True),
+    Field("user_id", ANY, attr="server.user_id", out=True),
+    Field("metadata", ANY, attr="server.metadata", out=True),
+    Field("hostId", ANY, attr=lambda row, call: host_id(row.server.project_id, row.host) if row.server.placed else "", out=True),
+    Field("image", ANY, attr=_image, out=True),
+    Field("flavor", ANY, attr=_flavor, out=True),
+    Field("created", ANY, attr=lambda row, call: seconds_z(row.server.created_at), out=True),
+    Field("updated", ANY, attr=lambda row, call: seconds_z(row.server.updated_at), out=True),
+    Field("addresses", ANY, attr=lambda row, call: addresses(row), out=True),
+    Field("accessIPv4", ANY, attr=lambda row, call: row.server.access_ipv4 or "", out=True),
+    Field("accessIPv6", ANY, attr=lambda row, call: row.server.access_ipv6 or "", out=True),
+    Field("links", ANY, attr=lambda row, call: links(call, "servers", row.server.id), out=True),
+    Field("OS-DCF:diskConfig", ANY, attr="server.disk_config", out=True),
+    Field("progress", ANY, attr=_progress, out=True),
+    Field("fault", ANY, attr=_fault, out=True),
+    Field("locked", ANY, attr=lambda row, call: bool(row.server.locked), out=True, since=(2, 9)),
+    Field("description", ANY, attr="server.description", out=True, since=(2, 19)),
+    Field("tags", ANY, attr="server.tags", out=True, since=(2, 26)),
+    Field("trusted_image_certificates", ANY, attr=lambda row, call: None, out=True, since=(2, 63)),
+    Field("server_groups", ANY, attr="groups", out=True, since=(2, 71)),
+    Field("locked_reason", ANY, attr="server.locked_reason", out=True, since=(2, 73)),
+)
+"""What every view of a server has."""
+
+DETAIL_FIELDS = (
+    Field("OS-EXT-AZ:availability_zone", ANY, attr=_zone, out=True),
+    Field("config_drive", ANY, attr=lambda row, call: "True" if row.server.config_drive else "", out=True),
+    Field("key_name", ANY, attr="server.key_name", out=True),
+    Field("OS-SRV-USG:launched_at", ANY, attr=lambda row, call: micros(row.server.launched_at), out=True),
+    Field("OS-SRV-USG:terminated_at", ANY, attr=lambda row, call: micros(row.server.terminated_at), out=True),
+    Field("security_groups", ANY, attr=_groups, out=True),
+    Field("OS-EXT-SRV-ATTR:host", ANY, attr=_hypervisor_name, out=True, show=ADMIN),
+    Field("OS-EXT-SRV-ATTR:instance_name", ANY, attr="server.instance_name", out=True, show=ADMIN),
+    Field("OS-EXT-SRV-ATTR:hypervisor_hostname", ANY, attr=_hypervisor_name, out=True, show=ADMIN),
+    Field("OS-EXT-SRV-ATTR:reservation_id", ANY, attr="server.reservation_id", out=True, since=(2, 3), show=ADMIN),
+    Field("OS-EXT-SRV-ATTR:launch_index", ANY, attr="server.launch_index", out=True, since=(2, 3), show=ADMIN),
+    Field("OS-EXT-SRV-ATTR:hostname", ANY, attr=_hostname, out=True, since=(2, 3)),
+    Field("OS-EXT-SRV-ATTR:kernel_id", ANY, attr=lambda row, call: "", out=True, since=(2, 3), show=ADMIN),
+    Field("OS-EXT-SRV-ATTR:ramdisk_id", ANY, attr=lambda row, call: "", out=True, since=(2, 3), show=ADMIN),
+    Field("OS-EXT-SRV-ATTR:root_device_name", ANY, attr=_root_device, out=True, since=(2, 3), show=ADMIN),
+    Field("OS-EXT-SRV-ATTR:user_data", ANY, attr="server.user_data", out=True, since=(2, 3), show=ADMIN),
+    Field("OS-EXT-STS:task_state", ANY, attr="server.task_state", out=True),
+    Field("OS-EXT-STS:vm_state", ANY, attr="server.vm_state", out=True),
+    Field("OS-EXT-STS:power_state", ANY, attr="server.power_state", out=True),
+    Field("os-extended-volumes:volumes_attached", ANY, attr=_volumes, out=True),
+    Field("host_status", ANY, attr=lambda row, call: _host_status(row), out=True, since=(2, 16), show=ADMIN),
+    Field("pinned_availability_zone", ANY, attr=lambda row, call: row.server.availability_zone, out=True, since=(2, 96)),
+)
+"""What is told besides on show, in details, and from 2.75 on in the answers to changes."""
+
+
+def _host_status(row: Shown) -> str:
+    if not row.server.placed:
+        return ""
+    return "UP" if row.up else "DOWN"
+
+
+SERVER = Schema("server", *FIELDS, *DETAIL_FIELDS)
+DETAILS = Schema("server", *(one for one in FIELDS if one.name != "server_groups"), *DETAIL_FIELDS)
+BRIEF = Schema("server", *(one for one in FIELDS if one.name in ("id", "name", "links")))
+SHORT = Schema("server", *FIELDS)
+"""The answer to a change before 2.75."""
+
+
