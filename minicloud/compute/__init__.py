@@ -16,9 +16,21 @@ from typing import Any
 
 import structlog
 
-from minicloud.compute import attach, documents, domain, guests, launch, power, quotas, reconcile, services, snapshot, teardown
+from minicloud.compute import (
+    attach,
+    documents,
+    domain,
+    guests,
+    launch,
+    power,
+    quotas,
+    reconcile,
+    services,
+    snapshot,
+    teardown,
+)
 from minicloud.compute.api import DIALECT, ROUTES
-from minicloud.compute.documents import GuestFacts
+from minicloud.compute.documents import EC2_VERSIONS, VERSIONS, GuestFacts, ec2_meta_data, openstack_files
 from minicloud.compute.states import Task
 from minicloud.compute.tables import BLOCK_DEVICES, SERVERS, BlockDevice, Server, migrations
 from minicloud.config import Config
@@ -37,7 +49,7 @@ from minicloud.network import Network, Nic, PortInfo
 from minicloud.placement import Placement
 from minicloud.volume import Volume
 
-__all__ = ["Compute", "GuestFacts", "Server", "documents"]
+__all__ = ["EC2_VERSIONS", "VERSIONS", "Compute", "GuestFacts", "Server", "ec2_meta_data", "openstack_files"]
 log = structlog.get_logger(__name__)
 
 
@@ -81,6 +93,7 @@ class Compute:
         for kind, story in attach.REMOVALS.items():
             register(kind, partial(story, self), after_crash=AfterCrash.REDO, failed=partial(attach.failed, self))
         self.operations.undo_by(self)
+        image.keep_bases(self.images_in_use)
 
     def reconcilers(self) -> Sequence[Reconciler]:
         """One that compares rows with machines."""
@@ -103,6 +116,11 @@ class Compute:
     def server(self, ctx: Context, server_id: str) -> Server:
         """A living server that the caller may know; `NotFound` otherwise."""
         return self.store.read(self.visible_in, ctx, server_id)
+
+    def images_in_use(self) -> frozenset[str]:
+        """Images on whose bases some server's disk stands."""
+        condition = "destination = 'local' AND source = 'image'"
+        return frozenset(one.source_id or "" for one in self.store.read(BLOCK_DEVICES.where, condition))
 
     # --- what the stories share ----------------------------------------------------------------------------------
 

@@ -119,7 +119,7 @@ def rows(
                 size_gb=(disk.size_gb or flavor.disk_gb) if local else disk.size_gb,
                 delete_on_termination=disk.delete_on_termination, tag=disk.tag, volume_type=disk.volume_type,
                 attachment_id=None if local else str(uuid.uuid4()), volume_file=None, created_at=created_at,
-            )  # fmt: skip
+            )
         )
     return made
 

@@ -89,7 +89,7 @@ def domain_of(
             DiskSpec(
                 id=f"{server.id}-config", path=str(drive), format="raw", target="sdz", device="cdrom", bus="scsi",
                 read_only=True,
-            )  # fmt: skip
+            )
         )
     if any(disk.bus == "ide" for disk in disks):
         machine = "pc"  # q35 has no IDE

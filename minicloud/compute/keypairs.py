@@ -69,10 +69,12 @@ async def create(
     if public_key is None:
         if type != "ssh":
             raise Invalid("Cannot make a certificate: send the public_key of one that you have.")
-        public_key, private_key = await asyncio.to_thread(_generate)
-    fingerprint = await asyncio.to_thread(fingerprint_of, type, public_key)
+        key, private_key = await asyncio.to_thread(_generate)
+    else:
+        key = public_key
+    fingerprint = await asyncio.to_thread(fingerprint_of, type, key)
     row = KeyPair(
-        id=None, user_id=user_id, name=name, type=type, fingerprint=fingerprint, public_key=public_key,
+        id=None, user_id=user_id, name=name, type=type, fingerprint=fingerprint, public_key=key,
         created_at=stamp(compute.clock.now()),
     )  # fmt: skip
 

@@ -16,7 +16,18 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Literal
 
 from minicloud.api.policy import ADMIN, require
-from minicloud.compute import actions, aggregates, block_devices, domain, flavors, guests, keypairs, quotas, server_groups, services
+from minicloud.compute import (
+    actions,
+    aggregates,
+    block_devices,
+    domain,
+    flavors,
+    guests,
+    keypairs,
+    quotas,
+    server_groups,
+    services,
+)
 from minicloud.compute.block_devices import GIB, NewDisk
 from minicloud.compute.documents import config_drive_files
 from minicloud.compute.states import POWER, Task, Vm

@@ -7,7 +7,7 @@ operation is left alone: the operation says how it ends. Run at boot, on a timer
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import structlog
 
@@ -88,7 +88,7 @@ def _apply(db: Db, compute: Compute, looked_at: Server, verdict: Verdict) -> Non
         log.info("a server that ran before the host went down is started again", server=server.id)
         power.begin_in(db, compute, Context.internal("reconcile compute"), server, "start")
         return
-    values: dict[str, object] = {}
+    values: dict[str, Any] = {}
     if verdict.vm_state is not None:
         log.info("a server changed by itself", server=server.id, was=server.vm_state, now=verdict.vm_state)
         values["vm_state"] = verdict.vm_state

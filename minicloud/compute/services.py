@@ -6,7 +6,7 @@ What can be changed is whether this host takes new servers (`nova-compute` disab
 from __future__ import annotations
 
 import uuid
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from minicloud.compute.tables import COMPUTE_SERVICES, ComputeService
 from minicloud.core.errors import Invalid, NoCapacity, NotFound
@@ -81,7 +81,7 @@ async def change(
         row = COMPUTE_SERVICES.need(db, service_id)
         if row.binary != COMPUTE:
             raise Invalid(f"Updating a {row.binary} service is not supported. Only nova-compute services can be updated.")
-        values: dict[str, object] = {}
+        values: dict[str, Any] = {}
         if disabled is not None:
             values |= {"disabled": disabled, "disabled_reason": reason}
         if forced_down is not None:

@@ -9,9 +9,9 @@ from __future__ import annotations
 
 from enum import StrEnum
 
+from minicloud.compute.tables import Server
 from minicloud.core.context import Context
 from minicloud.core.errors import Conflict
-from minicloud.compute.tables import Server
 from minicloud.host.hypervisor import Power
 
 

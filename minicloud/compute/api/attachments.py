@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from minicloud.api.policy import MEMBER, READER
-from minicloud.api.route import Call, Reply, Route
+from minicloud.api.route import Call, Route
 from minicloud.api.schema import ANY, BOOLEAN, OPTIONAL, REQUIRED, UUID, Field, Schema, nullable, string
 from minicloud.compute import attach
 from minicloud.compute.api.types import DEVICE_TAG

@@ -28,7 +28,7 @@ RULE = "os_compute_api:os-attach-interfaces"
 
 
 def _view(compute: Compute, call: Call, port: PortInfo) -> dict[str, Any]:
-    told = {
+    told: dict[str, Any] = {
         "net_id": port.network_id,
         "port_id": port.id,
         "mac_addr": port.mac,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import re
-from datetime import datetime, timezone
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
 from minicloud.api.paging import listed, page_of
@@ -215,7 +215,7 @@ def moment_of(text: str, name: str) -> str:
         told = datetime.fromisoformat(text)
     except ValueError:
         raise Invalid(f"Invalid input for query parameters {name}. Value: {text[:60]}. It is no date-time.") from None
-    return stamp(told if told.tzinfo else told.replace(tzinfo=timezone.utc))
+    return stamp(told if told.tzinfo else told.replace(tzinfo=UTC))
 
 
 async def show_server(compute: Compute, call: Call) -> server_view.Shown:

@@ -1,0 +1,114 @@
+"""What guests are told, by the service and on the config drive, over real sockets on the fake host."""
+
+from __future__ import annotations
+
+import base64
+import io
+import json
+from typing import Any
+
+import pycdlib
+import pytest
+
+from minicloud.network import MetadataDoor, PortInfo
+from tests.compute.conftest import Yard, yard_of
+from tests.conftest import Cloud
+
+SCRIPT = b"#!/bin/sh\necho hello\n"
+
+
+@pytest.fixture
+async def yard(cloud: Cloud) -> Yard:
+    return await yard_of(cloud)
+
+
+class Asker:
+    """A guest behind the yard's network. Its requests come from the loopback, so its port answers to that address."""
+
+    def __init__(self, yard: Yard, monkeypatch: pytest.MonkeyPatch, server_id: str) -> None:
+        self.yard = yard
+        network = yard.cloud.daemon.network._target
+        ports = {port.device_id: port for port in network.ports_of(server_id)}
+
+        def port_at(owner_id: str, address: str) -> PortInfo | None:
+            return ports.get(server_id) if owner_id == yard.network_id and address == "127.0.0.1" else None
+
+        monkeypatch.setattr(network, "port_at", port_at)
+
+    async def get(self, path: str, *, expect: int = 200) -> bytes:
+        metadata = self.yard.cloud.daemon.metadata
+        await metadata.reconcilers()[0].once()
+        addresses: dict[MetadataDoor, tuple[str, int]] = metadata.addresses()
+        place = next(where for door, where in addresses.items() if door.owner_id == self.yard.network_id)
+        async with self.yard.cloud.session.get(f"http://{place[0]}:{place[1]}{path}") as response:
+            assert response.status == expect, path
+            return await response.read()
+
+
+async def launched(yard: Yard, **more: Any) -> str:
+    await yard.demo.post("/compute/v2.1/os-keypairs", {"keypair": {"name": "k"}}, expect=200)
+    return await yard.launch(
+        name="guest", key_name="k", user_data=base64.b64encode(SCRIPT).decode(), metadata={"role": "web"}, **more
+    )
+
+
+async def test_a_guest_reads_who_it_is(yard: Yard, monkeypatch: pytest.MonkeyPatch) -> None:
+    server_id = await launched(yard)
+    asker = Asker(yard, monkeypatch, server_id)
+    told = json.loads(await asker.get("/openstack/latest/meta_data.json"))
+    assert (told["uuid"], told["name"], told["hostname"]) == (server_id, "guest", "guest.novalocal")
+    assert told["meta"] == {"role": "web"}
+    assert "admin_pass" not in told
+    assert told["keys"][0]["data"] == told["public_keys"]["k"]
+    assert await asker.get("/openstack/2012-08-10/user_data") == SCRIPT
+    assert b"meta_data.json" in await asker.get("/openstack/latest/")
+    assert b"links" in await asker.get("/openstack/latest/network_data.json")
+
+
+async def test_ec2_habits_work(yard: Yard, monkeypatch: pytest.MonkeyPatch) -> None:
+    server_id = await launched(yard)
+    asker = Asker(yard, monkeypatch, server_id)
+    assert await asker.get("/latest/meta-data/hostname") == b"guest.novalocal"
+    assert await asker.get("/2009-04-04/meta-data/public-keys/") == b"0=k"
+    assert (await asker.get("/latest/meta-data/public-keys/0/openssh-key")).startswith(b"ssh-rsa ")
+    assert (await asker.get("/latest/meta-data/local-ipv4")).startswith(b"10.7.0.")
+    assert await asker.get("/latest/user-data") == SCRIPT
+    assert b"placement/" in await asker.get("/latest/meta-data/")
+    await asker.get("/latest/meta-data/nothing", expect=404)
+
+
+async def test_an_address_of_nobody_learns_nothing(yard: Yard, monkeypatch: pytest.MonkeyPatch) -> None:
+    asker = Asker(yard, monkeypatch, "none")
+    await asker.get("/openstack/latest/meta_data.json", expect=404)
+
+
+async def test_headers_are_not_believed(yard: Yard, monkeypatch: pytest.MonkeyPatch) -> None:
+    server_id = await launched(yard)
+    asker = Asker(yard, monkeypatch, "none")
+    yard.cloud.session.headers["X-Instance-ID"] = server_id
+    yard.cloud.session.headers["X-Forwarded-For"] = "10.7.0.2"
+    await asker.get("/openstack/latest/meta_data.json", expect=404)
+
+
+async def test_the_first_question_stands_in_the_trace(yard: Yard, monkeypatch: pytest.MonkeyPatch) -> None:
+    server_id = await launched(yard)
+    asker = Asker(yard, monkeypatch, server_id)
+    await asker.get("/latest/meta-data/instance-id")
+    steps = [(one.service, one.step) for one in yard.cloud.daemon.tracer.spans(f"server/{server_id}")]
+    assert ("guest", "metadata") in steps
+
+
+async def test_the_config_drive_tells_the_same_and_the_password(yard: Yard) -> None:
+    server_id = await launched(yard, config_drive=True, adminPass="only-for-the-guest")
+    drive = pycdlib.PyCdlib()
+    drive.open(str(yard.cloud.config.state / "servers" / server_id / "config.iso"))
+    try:
+        content = io.BytesIO()
+        drive.get_file_from_iso_fp(content, joliet_path="/openstack/latest/meta_data.json")
+    finally:
+        drive.close()
+    assert b"only-for-the-guest" in content.getvalue()
+    shown = await yard.show(server_id)
+    assert shown["config_drive"] == "True"
+    stored = yard.cloud.daemon.store.read(lambda db: db.execute("SELECT admin_password FROM servers").fetchall())
+    assert stored == [(None,)]
