@@ -14,7 +14,7 @@ PACKAGES := libvirt-daemon libvirt-daemon-system libvirt-daemon-driver-qemu libv
 	mtools dosfstools syslinux syslinux-common e2fsprogs fdisk cpio lz4 kmod
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo bench crash system lint format test fake-test serve sandbox clean
+.PHONY: help install demo bench crash conformance system lint format test fake-test serve sandbox clean
 
 help: ## List the targets.
 	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -73,6 +73,15 @@ bench: install ## Speed and size: every promised figure, measured now (needs wrk
 crash: $(VENV)/.installed ## Fail and kill the daemon at every point of every kind of operation.
 	MINICLOUD_CRASH=all $(BIN)/python -m pytest tests/crash
 
+conformance: install .venv-tempest/.installed ## Tempest's smoke tests in a sandbox; SELECT='regex ...' for others.
+	$(SANDBOX) -- $(BIN)/python -m tests.conformance $(SELECT)
+
+# Tempest pins much of what it needs: a venv of its own.
+.venv-tempest/.installed:
+	$(PYTHON) -m venv .venv-tempest
+	.venv-tempest/bin/python -m pip install -q "tempest==47.*"
+	touch $@
+
 clean: ## Remove what was made here, but the system packages.
-	rm -rf $(VENV) .state build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis
+	rm -rf $(VENV) .venv-tempest .state build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +

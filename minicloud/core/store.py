@@ -394,7 +394,7 @@ class Table(Generic[Row]):
         db.execute(self._insert, [self._value(column, getattr(row, column)) for column in self.columns])
         return row
 
-    def change(self, db: Db, key: str | int, /, expect: Mapping[str, Any] | None = None, **values: Any) -> Row:
+    def change(self, db: Db, key: str | int, /, expect: Mapping[str, Any] | Any = None, **values: Any) -> Row:
         """Set columns of one row and return it.
 
         Raises:
