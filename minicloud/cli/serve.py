@@ -46,9 +46,10 @@ def admin_password(file: Path | None) -> str | None:
 
 
 async def _serve(config: Config, password: str | None) -> None:
-    from minicloud.daemon import Daemon, configure_logs, make_host
+    from minicloud.daemon import Daemon, configure_logs, make_host, settle_memory
 
     configure_logs(as_json=config.log_json)
+    settle_memory()
     first = not (config.state / "minicloud.db").exists()
     daemon = Daemon(config, make_host(config), admin_password=password)
     await daemon.run(started=lambda: _tell(config, password or daemon.new_password, first=first, made=not password))
