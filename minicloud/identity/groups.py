@@ -38,7 +38,7 @@ def listed(identity: Identity, domain_id: str | None) -> list[Group]:
 async def create(
     identity: Identity, *, name: str, domain_id: str, description: str = "", extra: Mapping[str, Any] | None = None
 ) -> Group:
-    """A new group; `Invalid` for no such domain, `Conflict` if the name is taken in it."""
+    """A new group; `NotFound` for no such domain, `Conflict` if the name is taken in it."""
 
     def insert(db: Db) -> Group:
         home = projects.need_domain_in(db, domain_id)

@@ -47,10 +47,10 @@ def found(project: Project | None, project_id: str) -> Project:
 
 
 def need_domain_in(db: Db, domain_id: str) -> Project:
-    """The domain that a new thing names; `Invalid` if there is none."""
+    """The domain that a new thing names; `NotFound` if there is none."""
     domain = PROJECTS.first(db, "id = ? AND is_domain = 1", (domain_id,))
     if domain is None:
-        raise Invalid(f"Could not find domain: {domain_id}.")
+        raise NotFound(f"Could not find domain: {domain_id}.")
     return domain
 
 
@@ -73,10 +73,13 @@ async def create(
     """
 
     def insert(db: Db) -> Project:
-        parent = PROJECTS.get(db, parent_id) if parent_id else need_domain_in(db, domain_id)
+        try:  # what the body names wrongly makes the body wrong; other nouns answer 404 here, as Keystone's do
+            home = need_domain_in(db, domain_id)
+        except NotFound as error:
+            raise Invalid(error.message) from None
+        parent = PROJECTS.get(db, parent_id) if parent_id else home
         if parent is None:
             raise Invalid(f"Could not find project: {parent_id}.")
-        home = need_domain_in(db, domain_id)
         if (parent.id if parent.is_domain else parent.domain_id) != home.id:
             raise Invalid(f"Cannot create a project in domain {home.id} below {parent.id}, which is in another domain.")
         if not parent.enabled:

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 from minicloud.core.store import Db
 from minicloud.identity import rights
-from minicloud.identity.tables import ASSIGNMENTS, PROJECTS, Assignment
+from minicloud.identity.tables import ASSIGNMENTS, PROJECTS, ROLES, Assignment
 
 if TYPE_CHECKING:
     from minicloud.identity import Identity
@@ -88,6 +88,7 @@ def _passes(row: Assignment, wanted: Wanted, targets: set[str] | None, effective
 
 
 def _worked_out(db: Db, rows: Sequence[Assignment]) -> Iterator[Given]:
+    local = {role.id for role in ROLES.where(db, "domain_id IS NOT NULL")}
     for source in rows:
         for reached in _reached(db, source):
             actors = [reached.actor_id]
@@ -96,8 +97,9 @@ def _worked_out(db: Db, rows: Sequence[Assignment]) -> Iterator[Given]:
                 actors = [user_id for (user_id,) in members]
             for user_id in actors:
                 held = replace(reached, actor_kind="user", actor_id=user_id)
-                yield Given(held, source)
-                for role_id in sorted(rights.with_implied(db, [source.role_id]) - {source.role_id}):
+                if source.role_id not in local:  # a domain's role counts only by what it implies
+                    yield Given(held, source)
+                for role_id in sorted(rights.with_implied(db, [source.role_id]) - {source.role_id} - local):
                     yield Given(replace(held, role_id=role_id), source, source.role_id)
 
 

@@ -41,7 +41,7 @@ async def create(
     options: Mapping[str, Any] | None = None,
     extra: Mapping[str, Any] | None = None,
 ) -> Role:
-    """A new role; `Invalid` for no such domain, `Conflict` if the name is taken."""
+    """A new role; `NotFound` for no such domain, `Conflict` if the name is taken."""
 
     def insert(db: Db) -> Role:
         if domain_id is not None:
@@ -118,10 +118,10 @@ async def imply(identity: Identity, prior_id: str, implied_id: str) -> None:
     """
 
     def insert(db: Db) -> None:
-        found(ROLES.get(db, prior_id), prior_id)
+        prior = found(ROLES.get(db, prior_id), prior_id)
         implied = found(ROLES.get(db, implied_id), implied_id)
-        if implied.domain_id is not None:
-            raise Forbidden(f"Cannot have role {implied_id} implied: it is a domain's.")
+        if implied.domain_id is not None and prior.domain_id is None:
+            raise Forbidden(f"Cannot have the global role {prior_id} imply {implied_id}, which is a domain's.")
         if implied.name == "admin":
             raise Forbidden(f"Cannot have role {implied_id} implied: whoever may change roles could make everybody an admin.")
         if prior_id in rights.with_implied(db, [implied_id]):

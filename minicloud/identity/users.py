@@ -49,7 +49,7 @@ async def create(
     """A new user; without a password nobody can log in as them.
 
     Raises:
-        Invalid: no such domain, or a password that can't be used. Conflict: the name is taken in the domain.
+        NotFound: no such domain. Invalid: a password that can't be used. Conflict: the name is taken in the domain.
     """
     secret = None if password is None else await identity.passwords.hashed(password)
 

@@ -140,5 +140,6 @@ async def test_only_the_holder_and_admins_look_at_a_token(cloud: Cloud) -> None:
     await cloud.demo.get(TOKENS, headers={"X-Subject-Token": cloud.admin.token}, expect=403)
     await cloud.admin.get(TOKENS, headers={"X-Subject-Token": cloud.demo.token}, expect=200)
     await cloud.admin.get(TOKENS, headers={"X-Subject-Token": "bad"}, expect=404)
+    await cloud.demo.get(TOKENS, headers={"X-Subject-Token": "bad"}, expect=404)
     await cloud.admin.get(TOKENS, expect=404)
     await cloud.demo.request("HEAD", TOKENS, headers={"X-Subject-Token": cloud.demo.token}, expect=200)

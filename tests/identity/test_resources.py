@@ -170,7 +170,11 @@ async def test_roles_imply_others_but_never_themselves_or_admin(cloud: Cloud) ->
     answer = await cloud.admin.put(rule, expect=201)
     assert answer["role_inference"]["implies"]["name"] == "reader"
     await cloud.admin.put(rule, expect=409)
+    await cloud.admin.request("HEAD", rule, expect=204)
     await cloud.admin.put(f"{V3}/roles/{roles['reader']}/implies/{mine}", expect=400)
+    local = (await made(cloud, "role", name="local", domain_id="default"))["id"]
+    await cloud.admin.put(f"{V3}/roles/{mine}/implies/{local}", expect=403)
+    await cloud.admin.post(f"{V3}/users", {"user": {"name": "x", "domain_id": "none"}}, expect=404)
     await cloud.admin.put(f"{V3}/roles/{mine}/implies/{roles['admin']}", expect=403)
     assert len((await cloud.admin.get(f"{V3}/role_inferences"))["role_inferences"]) == 4
     await cloud.admin.delete(rule, expect=204)

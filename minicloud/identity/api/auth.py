@@ -93,8 +93,6 @@ def _subject(identity: Identity, call: Call, policy: Policy, rule: str, *, expir
     try:
         found = identity.token_of(text, allow_expired=expired)
     except Unauthenticated:
-        if not policy.allows(call.ctx):
-            raise Forbidden(f"You are not authorized to perform the requested action: {rule}.", code=rule) from None
         raise NotFound("Could not recognize the token in X-Subject-Token.") from None
     if found.user.id != call.ctx.user_id and not policy.allows(call.ctx):
         raise Forbidden(f"You are not authorized to perform the requested action: {rule}.", code=rule)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from minicloud.api.policy import ADMIN, ADMIN_OR_SYSTEM_READER, domain_role
-from minicloud.api.route import Call, Listed, Route
+from minicloud.api.route import Call, Listed, Reply, Route
 from minicloud.api.schema import OPTIONAL, REQUIRED, Field, Schema, nullable
 from minicloud.core.errors import Forbidden, NotFound
 from minicloud.identity import roles
@@ -75,8 +75,9 @@ async def list_implied(identity: Identity, call: Call) -> Any:
 
 
 async def show_implied(identity: Identity, call: Call) -> Any:
-    """One rule; a HEAD of it has no content."""
-    return _rule(identity, call)
+    """One rule; a HEAD of it has another status than the GET, here only."""
+    rule = _rule(identity, call)
+    return Reply(None, status=204) if call.request.method == "HEAD" else rule
 
 
 async def create_implied(identity: Identity, call: Call) -> Any:
