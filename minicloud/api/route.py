@@ -15,6 +15,7 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from aiohttp import web
@@ -28,6 +29,9 @@ from minicloud.core.store import Page
 
 if TYPE_CHECKING:
     from minicloud.api.dialect import Dialect
+
+ROOT = f"{Path(__file__).resolve().parents[2]}/"
+"""Where the package lies: places in it are told from there."""
 
 Handler = Callable[[Any, "Call"], Awaitable[Any]]
 
@@ -84,8 +88,9 @@ class Route:
     def source(self) -> str:
         """Where the handler stands, for `minicloud routes`."""
         code = getattr(self.handler, "__code__", None)
-        place = self.handler.__module__.replace(".", "/") + ".py"
-        return place if code is None else f"{place}:{code.co_firstlineno}"
+        if code is None:  # an object that can be called
+            return f"{type(self.handler).__module__}.{type(self.handler).__qualname__}"
+        return f"{code.co_filename.removeprefix(ROOT)}:{code.co_firstlineno}"
 
 
 @dataclass(slots=True)
