@@ -115,6 +115,8 @@ class _Endpoint:
             raise Forbidden(f"Policy doesn't allow {route.rule} to be performed.", code=route.rule)
         if route.query is not None:
             _check_query(call, route.query)
+        if route.body is not None:
+            await route.body.prepare(route.mode, call.version)
         bulk = _read_body(call, body)
         result = await route.handler(self.service, call)
         seen.headers.update(call.headers)

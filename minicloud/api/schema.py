@@ -12,6 +12,7 @@ set it (`create`, `update`) and who sees it (`show`). Called by `app.py` for eac
 
 from __future__ import annotations
 
+import asyncio
 import ipaddress
 import operator
 import re
@@ -289,11 +290,7 @@ class Schema:
             Forbidden: an attribute that this caller may not set; the code is the rule.
         """
         version = call.version
-        check = self._checks.get((mode, version))
-        if check is None:
-            check = self._checks[(mode, version)] = fastjsonschema.compile(
-                self.json_schema(mode, version), formats=FORMATS, use_default=False
-            )
+        check = self._checks.get((mode, version)) or self._compile(mode, version)
         try:
             check(body)
         except fastjsonschema.JsonSchemaValueException as error:
@@ -310,6 +307,17 @@ class Schema:
         """What a body holds beside the fields, where `extra` let it through."""
         names = {one.name for one in self.fields}
         return {name: value for name, value in body.items() if name not in names}
+
+    async def prepare(self, mode: str, version: Version | None) -> None:
+        """Have the validator of a version ready: compiling a large one takes longer than the loop may be held."""
+        if (mode, version) not in self._checks:
+            await asyncio.to_thread(self._compile, mode, version)
+
+    def _compile(self, mode: str, version: Version | None) -> Callable[[Any], Any]:
+        schema = self.json_schema(mode, version)
+        check: Callable[[Any], Any] = fastjsonschema.compile(schema, formats=FORMATS, use_default=False)
+        self._checks[(mode, version)] = check
+        return check
 
     def view(self, row: Any, call: Call) -> dict[str, Any]:
         """What a reply tells of a row at the call's version."""
