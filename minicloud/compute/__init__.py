@@ -18,7 +18,6 @@ import structlog
 
 from minicloud.compute import (
     attach,
-    documents,
     domain,
     guests,
     launch,

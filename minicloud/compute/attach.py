@@ -33,10 +33,13 @@ async def _in_turn(compute: Compute, server_id: str, admit: Callable[[Db], R]) -
     """Run an accepting transaction as soon as no other joining or parting is under way with the server."""
     subject = f"server/{server_id}"
     for _ in range(TURNS):
-        live = compute.store.read(compute.operations.live_in, subject)
-        if not live or not all(one.kind in KINDS for one in live):
-            break
-        await compute.operations.settled(subject)
+        try:
+            return await compute.store.write(admit)
+        except Conflict:
+            live = compute.store.read(compute.operations.live_in, subject)
+            if not live or not all(one.kind in KINDS for one in live):
+                raise
+            await compute.operations.settled(subject)
     return await compute.store.write(admit)
 
 
