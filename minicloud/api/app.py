@@ -64,11 +64,12 @@ class _Router(web.UrlDispatcher):
     """aiohttp's router, for clients' habits: a slash at the end, Neutron's suffixes and underscores."""
 
     loose: tuple[str, ...] = ()
+    exact: tuple[str, ...] = ()
     strict: tuple[str, ...] = ()
 
     async def resolve(self, request: web.Request) -> web.UrlMappingMatchInfo:
         path = request.rel_url.raw_path
-        plain = path.rstrip("/") or "/"
+        plain = path if path.startswith(self.exact) and self.exact else path.rstrip("/") or "/"
         if plain.startswith(self.strict) and self.strict and plain != path:
             return await super().resolve(request)
         for root in self.loose:
@@ -94,14 +95,18 @@ class _Endpoint:
         routes = self.routes.get(request.method) or (self.routes.get("GET") if request.method == "HEAD" else None)
         if routes is None:
             self.api.authenticate_unless_public(self.dialect, request, request_id)
-            raise WrongMethod(f"{request.method} is no method of {self.path}.", sorted(self.routes))
+            seen.version = _asked_version(self.dialect, request)
+            raise WrongMethod(f"The method {request.method} is not allowed for this resource.", sorted(self.routes))
         public = all(route.policy.public for route in routes)
         ctx = Context("", request_id) if public else self.api.authenticated(self.dialect, request, request_id)
         seen.version = _asked_version(self.dialect, request)
         if self.dialect.project_in_path and request.match_info.get("project_id", ctx.project_id) != ctx.project_id:
             raise Invalid("Malformed request url")
-        fitting = [one for one in routes if seen.version is None or within(seen.version, one.since, one.until)]
+        fitting = _spoken(routes, seen.version)
         if not fitting:
+            others = sorted(method for method, some in self.routes.items() if _spoken(some, seen.version))
+            if others and self.dialect.wrong_method == 405:
+                raise WrongMethod(f"The method {request.method} is not allowed for this resource.", others)
             raise NotFound("The resource could not be found.")
         body = None
         if not fitting[0].raw and any(one.body is not None or one.action for one in fitting):
@@ -158,6 +163,7 @@ class Api:
     def application(self) -> web.Application:
         """The aiohttp application with every route of every service."""
         router = _Router()
+        router.exact = tuple(one.dialect.prefix + one.dialect.root + "/" for one in self._services if one.dialect.exact_paths)
         router.loose = tuple(one.dialect.prefix + one.dialect.root + "/" for one in self._services if one.dialect.loose_paths)
         router.strict = tuple(one.dialect.prefix + one.dialect.root + "/" for one in self._services if one.dialect.slash_matters)
         app = web.Application(router=router, client_max_size=BODY_LIMIT)
@@ -240,7 +246,8 @@ class Api:
             self._tasks.add(task)
             task.add_done_callback(self._tasks.discard)
         text, content_type = shape(status, error, request, request_id)
-        return web.Response(status=status, text=text, content_type=content_type, headers=headers)
+        charset = None if content_type == "application/json" else "UTF-8"
+        return web.Response(status=status, body=text.encode(), content_type=content_type, charset=charset, headers=headers)
 
     def _mark(self, response: web.StreamResponse, dialect: Dialect, request_id: str, seen: _Seen) -> None:
         headers = response.headers
@@ -283,7 +290,8 @@ class Api:
             self.authenticate_unless_public(dialect, request, request_id)
             error = NotFound("The resource could not be found.")
             text, content_type = dialect.unknown_route(404, error, request, request_id)
-            return web.Response(status=404, text=text, content_type=content_type)
+            charset = None if content_type == "application/json" else "UTF-8"
+            return web.Response(status=404, body=text.encode(), content_type=content_type, charset=charset)
 
         return refuse
 
@@ -347,7 +355,12 @@ async def _json_of(request: web.Request, media: Sequence[str]) -> Any:
     try:
         return json.loads(raw, parse_constant=_refuse_constant)
     except (ValueError, RecursionError) as error:
-        raise Invalid(f"Cannot read the body: it is no valid JSON ({error}).") from None
+        raise Invalid(f"Cannot read the body: Malformed JSON: {error}.") from None
+
+
+def _spoken(routes: Sequence[Route], version: Version | None) -> list[Route]:
+    """Those of the routes that a microversion has."""
+    return [one for one in routes if version is None or within(version, one.since, one.until)]
 
 
 def _chosen(fitting: Sequence[Route], body: Any, routes: Sequence[Route]) -> Route:

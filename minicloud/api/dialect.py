@@ -10,6 +10,8 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
+import fastjsonschema
+
 from minicloud.api import faults
 from minicloud.api.faults import Shape
 from minicloud.api.versions import Version
@@ -50,9 +52,11 @@ class Dialect:
         strict_query: whether unknown query parameters are refused (True), or from which microversion on.
         slash_matters: whether a path with a slash at the end is another path (Cinder: `GET /volumes/` is no list); the roots answer both ways.
         loose_paths: Neutron's habits: `.json` suffixes, dashes and underscores alike.
+        exact_paths: whether a slash at the end makes another path (Glance), instead of none.
         fields: whether `fields=` in the query thins out replies (Neutron).
         request_id_header: one of its own beside `X-Openstack-Request-Id`.
         vary: value of Vary on every reply.
+        unfit: how a body that does not fit its schema is told, where clients match on words of their own service.
         catalog: (type, path suffix) pairs under which the service stands in the catalogue.
     """
 
@@ -69,10 +73,12 @@ class Dialect:
     strict_query: bool | Version = False
     slash_matters: bool = False
     loose_paths: bool = False
+    exact_paths: bool = False
     fields: bool = False
     request_id_header: str | None = None
     vary: str | None = None
     unauthenticated: Shape = faults.keystone
+    unfit: Callable[[fastjsonschema.JsonSchemaValueException], str] | None = None
     catalog: Sequence[tuple[str, str]] = ()
 
     @property

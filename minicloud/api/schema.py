@@ -294,7 +294,7 @@ class Schema:
         try:
             check(body)
         except fastjsonschema.JsonSchemaValueException as error:
-            raise Invalid(_told(error)) from None
+            raise Invalid((call.dialect.unfit or _told)(error)) from None
         except RecursionError:
             raise Invalid("Cannot use the body: it is nested too deeply.") from None
         for one, setting in self._settable(mode, version):

@@ -14,7 +14,7 @@ def version(text: str) -> Version:
     """(2, 93) of "2.93"; raises `Invalid` for anything else."""
     match = _FORM.match(text)
     if match is None:
-        raise Invalid(f"Cannot use API version {text[:40]!r}: it must be of the form MAJOR.MINOR.")
+        raise Invalid(f"Cannot use the API version, invalid version string: {text[:40]}; it must be of the form MAJOR.MINOR.")
     return int(match[1]), int(match[2])
 
 

@@ -23,6 +23,10 @@ if TYPE_CHECKING:
 
 METHODS = ("glance-direct", "web-download")
 KIND = "image.import"
+STORE = "file"
+"""The one place where data is kept."""
+IMPORTING, FAILED = "os_glance_importing_to_stores", "os_glance_failed_import"
+"""Properties by which clients follow an import."""
 
 
 def register(image: Image) -> None:
@@ -51,7 +55,7 @@ async def begin(image: Image, ctx: Context, image_id: str, request: Mapping[str,
     row = images.owned(image, ctx, image_id, "upload_image")
     if method["name"] not in METHODS:
         raise Invalid(f"Unknown import method name '{str(method['name'])[:80]}'.")
-    if any(store != "file" for store in request.get("stores", ())):
+    if any(store != STORE for store in request.get("stores", ())):
         raise Conflict("Cannot import: this cloud has the one store 'file'.")
     expected = Status.UPLOADING if method["name"] == "glance-direct" else Status.QUEUED
     if row.status is not expected:
@@ -71,7 +75,10 @@ async def begin(image: Image, ctx: Context, image_id: str, request: Mapping[str,
     )  # fmt: skip
 
     def accept(db: Db) -> None:
-        IMAGES.change(db, row.id, expect={"status": expected}, status=Status.IMPORTING, updated_at=now)
+        properties = {**row.properties, IMPORTING: STORE, FAILED: ""}
+        IMAGES.change(
+            db, row.id, expect={"status": expected}, status=Status.IMPORTING, properties=properties, updated_at=now
+        )
         TASKS.insert(db, task)
         image.operations.enlist_in(db, ctx, KIND, f"image/{row.id}", task_id=task.id)
 
@@ -100,6 +107,8 @@ async def run(image: Image, operation: Operation) -> None:
 def _succeed(db: Db, task: Task, *, now: str) -> None:
     if TASKS.get(db, task.id) is not None:
         TASKS.change(db, task.id, status="success", result={"image_id": task.image_id}, updated_at=now)
+        row = IMAGES.need(db, task.image_id)
+        IMAGES.change(db, row.id, properties={**row.properties, IMPORTING: "", FAILED: ""})
 
 
 def failed(db: Db, operation: Operation, error: MinicloudError, *, now: str) -> None:
@@ -110,7 +119,8 @@ def failed(db: Db, operation: Operation, error: MinicloudError, *, now: str) -> 
     TASKS.change(db, task.id, status="failure", message=error.message, updated_at=now)
     row = IMAGES.get(db, task.image_id)
     if row is not None and row.status is Status.IMPORTING:
-        IMAGES.change(db, row.id, status=Status.QUEUED, size=None, updated_at=now)
+        properties = {**row.properties, IMPORTING: "", FAILED: STORE}
+        IMAGES.change(db, row.id, status=Status.QUEUED, size=None, properties=properties, updated_at=now)
 
 
 def of_image(image: Image, ctx: Context, image_id: str) -> list[Task]:

@@ -60,9 +60,7 @@ class Placement:
 
     def inventory(self) -> dict[str, Inventory]:
         """What this host has, by resource class."""
-        return {
-            one.resource_class: one for one in self.store.read(inventories.of_provider, self.provider_id)
-        }
+        return {one.resource_class: one for one in self.store.read(inventories.of_provider, self.provider_id)}
 
     def usage(self) -> dict[str, int]:
         """What is promised of this host, by resource class."""

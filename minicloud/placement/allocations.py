@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from minicloud.core.errors import Conflict, Invalid
 from minicloud.core.store import Db
@@ -15,6 +16,7 @@ from minicloud.placement import inventories, providers, resource_classes
 from minicloud.placement.tables import ALLOCATIONS, CONSUMERS, PROVIDERS, Allocation, Consumer
 
 CONCURRENT_UPDATE = "placement.concurrent_update"
+NO_PROVIDER = "placement.resource_provider.not_found"
 UNNAMED = "00000000-0000-0000-0000-000000000000"
 """Project and user of a consumer that a client before 1.8 wrote."""
 
@@ -103,22 +105,28 @@ def _remember_consumer(db: Db, claim: Claim, now: str) -> None:
             ),
         )  # fmt: skip
         return
-    named = {} if claim.project_id == UNNAMED else {"project_id": claim.project_id, "user_id": claim.user_id}
-    typed = {} if claim.kind is None else {"kind": claim.kind}
+    named: dict[str, Any] = (
+        {} if claim.project_id == UNNAMED else {"project_id": claim.project_id, "user_id": claim.user_id}
+    )
+    typed: dict[str, Any] = {} if claim.kind is None else {"kind": claim.kind}
     CONSUMERS.change(db, known.id, generation=known.generation + 1, updated_at=now, **named, **typed)
 
 
 def _promise(db: Db, consumer_id: str, provider_id: str, resources: Mapping[str, int], now: str) -> None:
     provider = PROVIDERS.get(db, provider_id)
     if provider is None:
-        raise Invalid(f"Cannot allocate from resource provider '{provider_id}' that does not exist.")
+        raise Invalid(
+            f"Cannot allocate: Allocation for resource provider '{provider_id}' that does not exist.", code=NO_PROVIDER
+        )
     for resource_class, amount in resources.items():
-        resource_classes.need(db, resource_class)
+        if not resource_classes.exists(db, resource_class):
+            raise Invalid(
+                f"Unable to allocate inventory for consumer {consumer_id}: No such resource class {resource_class[:255]}."
+            )
         found = inventories.of_class(db, provider_id, resource_class)
         if found is None:
             raise Conflict(
-                f"Unable to create allocation for '{resource_class}' on resource provider '{provider_id}': it has no "
-                "inventory of that class."
+                f"Unable to allocate: Inventory for '{resource_class}' on resource provider '{provider_id}' invalid: there is none."
             )
         if amount < found.min_unit or amount > found.max_unit or amount % found.step_size:
             raise Conflict(
@@ -128,7 +136,7 @@ def _promise(db: Db, consumer_id: str, provider_id: str, resources: Mapping[str,
         used = inventories.used_in(db, provider_id, resource_class)
         if used + amount > found.capacity:
             raise Conflict(
-                f"Unable to allocate inventory: {amount} {resource_class} of resource provider '{provider_id}' exceeds "
-                f"the inventory's capacity ({used} of {found.capacity} used)."
+                f"Unable to allocate inventory: {amount} {resource_class} of resource provider '{provider_id}' is too "
+                f"much: The requested amount would exceed the capacity ({used} of {found.capacity} used)."
             )
         ALLOCATIONS.insert(db, Allocation(consumer_id, provider_id, resource_class, amount, now))

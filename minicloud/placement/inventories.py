@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
+import os_resource_classes
+
 from minicloud.core.errors import Conflict, Invalid, NotFound
 from minicloud.core.store import Db
 from minicloud.placement import providers, resource_classes
@@ -28,7 +30,7 @@ def need(db: Db, provider_id: str, resource_class: str) -> Inventory:
     """As `of_class`, or `NotFound`."""
     found = of_class(db, provider_id, resource_class)
     if found is None:
-        raise NotFound(f"No inventory of class {resource_class} for resource provider {provider_id}.")
+        raise NotFound(f"No inventory of class {resource_class} for {provider_id}")
     return found
 
 
@@ -43,17 +45,20 @@ def usages(db: Db, provider_id: str) -> dict[str, int]:
     return {one.resource_class: used_in(db, provider_id, one.resource_class) for one in of_provider(db, provider_id)}
 
 
-def checked(inventory: Inventory, *, reserved_may_equal_total: bool = True) -> Inventory:
+def checked(
+    inventory: Inventory, *, reserved_may_equal_total: bool = True, doing: str = "Unable to update"
+) -> Inventory:
     """The inventory, if it makes sense.
 
     Raises:
         Invalid: nothing would be left of it.
     """
     left = inventory.total - inventory.reserved
+    relation = "" if reserved_may_equal_total else "or equal to "
     if left < 0 or (left == 0 and not reserved_may_equal_total):
         raise Invalid(
-            f"Invalid inventory for '{inventory.resource_class}' on resource provider '{inventory.provider_id}': "
-            f"reserved {inventory.reserved} leaves nothing of the total {inventory.total}."
+            f"{doing} inventory for resource provider {inventory.provider_id}: Invalid inventory for "
+            f"'{inventory.resource_class}': reserved {inventory.reserved} is greater than {relation}total {inventory.total}."
         )
     return inventory
 
@@ -90,7 +95,8 @@ def remove_in(db: Db, provider_id: str, resource_class: str, *, now: str) -> Non
         NotFound: there is none.
         Conflict: it is in use.
     """
-    need(db, provider_id, resource_class)
+    if of_class(db, provider_id, resource_class) is None:
+        raise NotFound(f"No inventory of class {resource_class} found for delete")
     _refuse_in_use(db, provider_id, {resource_class})
     _remove(db, provider_id, resource_class)
     providers.bump_in(db, provider_id, now=now)
@@ -108,10 +114,12 @@ def _remove(db: Db, provider_id: str, resource_class: str) -> None:
 
 
 def _refuse_in_use(db: Db, provider_id: str, classes: set[str]) -> None:
-    for resource_class in sorted(classes):
-        if ALLOCATIONS.first(db, "provider_id = ? AND resource_class = ?", (provider_id, resource_class)):
-            raise Conflict(
-                f"Unable to delete inventory of class {resource_class}: inventory of '{resource_class}' on resource "
-                f"provider '{provider_id}' in use.",
-                code=INVENTORY_IN_USE,
-            )
+    used = [one for one in os_resource_classes.STANDARDS if one in classes] + sorted(
+        classes - set(os_resource_classes.STANDARDS)
+    )
+    used = [one for one in used if ALLOCATIONS.first(db, "provider_id = ? AND resource_class = ?", (provider_id, one))]
+    if used:
+        raise Conflict(
+            f"Unable to delete inventory: Inventory for '{', '.join(used)}' on resource provider '{provider_id}' in use.",
+            code=INVENTORY_IN_USE,
+        )

@@ -27,8 +27,8 @@ def expect(db: Db, provider_id: str, generation: int) -> Provider:
     found = need(db, provider_id)
     if found.generation != generation:
         raise Conflict(
-            f"Cannot change resource provider {provider_id}: resource provider generation conflict, it is at "
-            f"{found.generation} and the request was made for {generation}.",
+            f"Resource provider's generation already changed. Please update the generation and try again. "
+            f"(resource provider generation conflict: {provider_id}, actual: {found.generation}, given: {generation})",
             code=CONCURRENT_UPDATE,
         )
     return found
@@ -51,6 +51,10 @@ def make_in(
         Conflict: name or id is taken.
     """
     root_id = provider_id
+    if parent_id == provider_id:
+        raise Invalid(
+            f'Unable to create resource provider "{name}", {provider_id}: parent provider UUID cannot be same as UUID.'
+        )
     if parent_id is not None:
         root_id = _parent(db, parent_id).root_id
     _refuse_taken_name(db, name, but=None)
@@ -72,11 +76,15 @@ def change_in(db: Db, provider_id: str, name: str, *, now: str, parent_id: str |
         below = {one.id for one in subtree(db, known)}
         if parent_id is None:
             if not may_move:
-                raise Invalid(f"Unable to change the parent of resource provider {provider_id}: un-parenting is not allowed.")
+                raise Invalid(
+                    f"Unable to change the parent of resource provider {provider_id}: un-parenting a provider is not currently allowed."
+                )
             root_id = provider_id
         else:
             if known.parent_id is not None and not may_move:
-                raise Invalid(f"Unable to change the parent of resource provider {provider_id}: re-parenting is not allowed.")
+                raise Invalid(
+                    f"Unable to change the parent of resource provider {provider_id}: re-parenting a provider is not currently allowed."
+                )
             root_id = _parent(db, parent_id).root_id
             if parent_id in below:
                 raise Invalid(
@@ -94,14 +102,17 @@ def remove_in(db: Db, provider_id: str) -> None:
     Raises:
         Conflict: it has allocations or children.
     """
-    known = need(db, provider_id)
+    known = PROVIDERS.get(db, provider_id)
+    if known is None:
+        raise NotFound(f"No resource provider with uuid {provider_id} found for delete")
     if PROVIDERS.first(db, "parent_id = ?", (provider_id,)):
         raise Conflict(
-            f"Unable to delete parent resource provider {provider_id}: it has child resource providers.", code=HAS_CHILDREN
+            f"Unable to delete parent resource provider {provider_id}: It has child resource providers.",
+            code=HAS_CHILDREN,
         )
     if ALLOCATIONS.first(db, "provider_id = ?", (provider_id,)):
         raise Conflict(
-            f"Unable to delete resource provider {provider_id}: resource provider has allocations.", code=IN_USE
+            f"Unable to delete resource provider {provider_id}: Resource provider has allocations.", code=IN_USE
         )
     if known.host:
         raise Conflict(f"Cannot delete resource provider {provider_id}: it is the host of this cloud.")
@@ -140,7 +151,7 @@ def set_aggregates_in(db: Db, provider_id: str, aggregates: Iterable[str], *, no
 def _parent(db: Db, parent_id: str) -> Provider:
     found = PROVIDERS.get(db, parent_id)
     if found is None:
-        raise Invalid(f"Parent provider UUID {parent_id} does not exist: there is no such resource provider.")
+        raise Invalid(f"Cannot use the parent {parent_id}: parent provider UUID does not exist.")
     return found
 
 

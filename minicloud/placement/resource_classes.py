@@ -69,8 +69,8 @@ def remove_in(db: Db, name: str) -> None:
         Invalid: it is OpenStack's own. NotFound, Conflict: nothing to remove; inventories have it.
     """
     if name in os_resource_classes.STANDARDS:
-        raise Invalid(f"Error in delete resource class: cannot delete standard resource class {name}.")
+        raise Invalid(f"Error in delete resource class: Cannot delete standard resource class {name}.")
     made_at(db, name)
     if db.execute("SELECT 1 FROM placement_inventories WHERE resource_class = ?", (name,)).fetchone():
-        raise Conflict(f"Error in delete resource class: cannot delete resource class {name}, it is in use in inventory.")
+        raise Conflict(f"Error in delete resource class: Class is in use in inventory: {name}.")
     db.execute("DELETE FROM placement_custom_classes WHERE name = ?", (name,))

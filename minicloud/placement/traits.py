@@ -49,7 +49,9 @@ def need(db: Db, names: Iterable[str]) -> None:
 
 def of_provider(db: Db, provider_id: str) -> list[str]:
     """A provider's traits by name."""
-    found = db.execute("SELECT trait FROM placement_provider_traits WHERE provider_id = ? ORDER BY trait", (provider_id,))
+    found = db.execute(
+        "SELECT trait FROM placement_provider_traits WHERE provider_id = ? ORDER BY trait", (provider_id,)
+    )
     return [row[0] for row in found]
 
 

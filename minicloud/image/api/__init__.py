@@ -14,6 +14,7 @@ DIALECT = Dialect(
     unknown_route=faults.webob,
     unauthenticated=faults.webob,
     envelope=False,
+    exact_paths=True,
     list_extra=paging.relative_links,
     catalog=(("image", ""),),
 )

@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from minicloud.api.schema import OPTIONAL, Field, Schema, Type, seconds_z
+from minicloud.api.schema import MISSING, OPTIONAL, Field, Schema, Type, seconds_z
 from minicloud.image.formats import CONTAINER_FORMATS, DISK_FORMATS
 from minicloud.image.tables import ImageRow, Member
 
@@ -80,6 +80,10 @@ ATTRIBUTES = (
     Attribute("min_disk", _whole(), "GiB of disk that a machine needs to boot it.", lambda row: row.min_disk, True),
     Attribute("self", _STRING, "Path of the image.", lambda row: f"/v2/images/{row.id}"),
     Attribute("file", _STRING, "Path of the image's data.", lambda row: f"/v2/images/{row.id}/file"),
+    Attribute(
+        "stores", _STRING, "Where the data is kept.",
+        lambda row: MISSING if row.checksum is None else "file",
+    ),
     Attribute("schema", _STRING, "Path of this schema.", lambda row: "/v2/schemas/image"),
     Attribute("kernel_id", _REFERENCE, "Image of the kernel to boot with.", writable=True, custom=True),
     Attribute("ramdisk_id", _REFERENCE, "Image of the ramdisk to boot with.", writable=True, custom=True),
@@ -100,7 +104,8 @@ IMAGE = Schema(
 
 def shown(row: ImageRow) -> dict[str, Any]:
     """An image as replies show it: properties first, so that none can stand in for a base attribute."""
-    return {**row.properties, **{one.name: one.read(row) for one in ATTRIBUTES if one.read is not None}}
+    told = {**row.properties, **{one.name: one.read(row) for one in ATTRIBUTES if one.read is not None}}
+    return {name: value for name, value in told.items() if value is not MISSING}
 
 
 def image_schema() -> dict[str, Any]:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from minicloud.api.paging import listed, page_of
 from minicloud.api.policy import MEMBER, READER
 from minicloud.api.route import Call, Listed, Reply, Route
-from minicloud.api.schema import MISSING, Schema
+from minicloud.api.schema import Schema
 from minicloud.core.errors import Forbidden, Invalid, NotFound, TooLarge, UnsupportedMedia
 from minicloud.image import images, patches
 from minicloud.image.api.attributes import ATTRIBUTES, IMAGE, VISIBILITIES, shown
@@ -44,7 +44,7 @@ class _Images(Schema):
     """The view of an image, whose properties have names of their own."""
 
     def view(self, row: Any, call: Call) -> dict[str, Any]:
-        return {name: value for name, value in shown(row).items() if value is not MISSING}
+        return shown(row)
 
 
 VIEW = _Images("image", *IMAGE.fields)

@@ -19,7 +19,7 @@ from minicloud.api.schema import (
     seconds_z,
     string,
 )
-from minicloud.core.errors import NotImplementedHere
+from minicloud.core.errors import Invalid
 from minicloud.image import imports
 from minicloud.image.imports import METHODS
 from minicloud.image.tables import Task
@@ -115,7 +115,7 @@ async def show_task(image: Image, call: Call) -> Reply:
 
 async def create_task(image: Image, call: Call) -> Reply:
     """Tasks of one's own making were superseded by imports."""
-    raise NotImplementedHere("Cannot create a task: import an image by POST /v2/images/{image_id}/import instead.")
+    raise Invalid("Cannot create a task: import an image by POST /v2/images/{image_id}/import instead.")
 
 
 ROUTES = [

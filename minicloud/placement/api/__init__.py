@@ -13,10 +13,12 @@ from minicloud.placement.api import (
     allocations,
     candidates,
     inventories,
+    phrases,
     resource_classes,
     resource_providers,
     traits,
 )
+from minicloud.placement.api.freshness import fresh
 
 if TYPE_CHECKING:
     from minicloud.placement import Placement
@@ -33,7 +35,7 @@ async def show_versions(placement: Placement, call: Call) -> Reply:
         "status": "CURRENT",
         "links": [{"rel": "self", "href": ""}],
     }
-    return Reply({"versions": [told]})
+    return fresh(call, placement.clock, {"versions": [told]})
 
 
 DIALECT = Dialect(
@@ -42,6 +44,7 @@ DIALECT = Dialect(
     fault=faults.placement,
     unknown_route=faults.placement,
     envelope=False,
+    unfit=phrases.unfit,
     microversions=MICROVERSIONS,
     catalog=(("placement", ""),),
 )

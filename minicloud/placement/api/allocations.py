@@ -12,10 +12,10 @@ from minicloud.api.route import Call, Reply, Route
 from minicloud.api.schema import OPTIONAL, REQUIRED, Field, Schema, Type, string
 from minicloud.api.versions import Version
 from minicloud.core.clock import stamp
-from minicloud.core.errors import Conflict, Forbidden, Invalid, NotFound
+from minicloud.core.errors import Forbidden, Invalid, NotFound
 from minicloud.core.store import Db
 from minicloud.placement import allocations, inventories, providers, usages
-from minicloud.placement.allocations import CONCURRENT_UPDATE, UNNAMED, Claim
+from minicloud.placement.allocations import UNNAMED, Claim
 from minicloud.placement.api import queries
 from minicloud.placement.api.freshness import fresh
 from minicloud.placement.api.inventories import ALL_BODY, CLASS_NAME, read
@@ -53,7 +53,12 @@ def _by_provider(*, least: int) -> Type:
         "additionalProperties": False,
     }
     return Type(
-        {"type": "object", "minProperties": least, "patternProperties": {UUID_KEY: entry}, "additionalProperties": False}
+        {
+            "type": "object",
+            "minProperties": least,
+            "patternProperties": {UUID_KEY: entry},
+            "additionalProperties": False,
+        }
     )
 
 
@@ -127,7 +132,9 @@ class _Reshape(Schema):
                 queries.uuid_of(one, "uuid"): ALL_BODY.read(entry, "update", call)
                 for one, entry in body["inventories"].items()
             },
-            "allocations": {_consumer(one): ENTRY.read(entry, "create", call) for one, entry in body["allocations"].items()},
+            "allocations": {
+                _consumer(one): ENTRY.read(entry, "create", call) for one, entry in body["allocations"].items()
+            },
         }
 
 
@@ -169,7 +176,9 @@ async def show_allocations(placement: Placement, call: Call) -> Reply:
     told: dict[str, dict[str, Any]] = {}
     for row in rows:
         generation = placement.store.read(providers.need, row.provider_id).generation
-        told.setdefault(row.provider_id, {"generation": generation, "resources": {}})["resources"][row.resource_class] = row.used
+        told.setdefault(row.provider_id, {"generation": generation, "resources": {}})["resources"][
+            row.resource_class
+        ] = row.used
     body: dict[str, Any] = {"allocations": told}
     consumer = placement.store.read(CONSUMERS.need, consumer_id)
     if call.at_least(1, 12):
@@ -217,11 +226,15 @@ async def show_usages(placement: Placement, call: Call) -> Reply:
     query = call.query
     queries.allow(query, ("project_id", "user_id", *(("consumer_type",) if call.at_least(1, 38) else ())))
     project_id, kind = query.get("project_id", ""), query.get("consumer_type")
-    if not 1 <= len(project_id) <= 255:
+    if "project_id" not in query:
         raise Invalid("Invalid query string parameters: 'project_id' is a required property.")
+    for name in ("project_id", "user_id"):
+        if not 1 <= len(query.get(name, "x")) <= 255:
+            rule = "maxLength" if query[name] else "minLength"
+            raise Invalid(
+                f"Invalid query string parameters: {name} has 1 to 255 characters. Failed validating '{rule}'."
+            )
     user_id = query.get("user_id")
-    if user_id is not None and not 1 <= len(user_id) <= 255:
-        raise Invalid("Invalid query string parameters: user_id has 1 to 255 characters.")
     if kind is not None and kind not in ("all", usages.UNKNOWN) and not kind.replace("_", "A").isalnum():
         raise Invalid(f"Invalid query string parameters: consumer_type {kind[:80]!r} is no type.")
     if kind is not None and kind not in ("all", usages.UNKNOWN) and kind != kind.upper():
@@ -252,12 +265,10 @@ async def reshape(placement: Placement, call: Call) -> None:
         for provider_id, entry in body["inventories"].items():
             known = PROVIDERS.get(db, provider_id)
             if known is None:
-                raise Invalid(f"Resource provider {provider_id} in inventories does not exist.")
-            if known.generation != entry["resource_provider_generation"]:
-                raise Conflict(
-                    f"resource provider generation conflict: provider {provider_id} is at {known.generation}.",
-                    code=CONCURRENT_UPDATE,
+                raise Invalid(
+                    f"Resource provider {provider_id} in inventories does not exist.", code=allocations.NO_PROVIDER
                 )
+            providers.expect(db, provider_id, entry["resource_provider_generation"])
             wanted[provider_id] = [
                 read(provider_id, name, one, call, now) for name, one in entry["inventories"].items()
             ]

@@ -50,7 +50,14 @@ ALL_BODY = Schema(
 )
 
 
-def read(provider_id: str, resource_class: str, body: Mapping[str, Any], call: Call, now: str) -> Inventory:
+def read(
+    provider_id: str,
+    resource_class: str,
+    body: Mapping[str, Any],
+    call: Call,
+    now: str,
+    doing: str = "Unable to update",
+) -> Inventory:
     """An inventory of a checked body, with what OpenStack assumes of the rest."""
     return inventories.checked(
         Inventory(
@@ -58,6 +65,7 @@ def read(provider_id: str, resource_class: str, body: Mapping[str, Any], call: C
             body.get("max_unit", MOST), body.get("step_size", 1), float(body.get("allocation_ratio", 1.0)), now,
         ),
         reserved_may_equal_total=call.at_least(1, 26),
+        doing=doing,
     )  # fmt: skip
 
 
@@ -65,14 +73,6 @@ def shown(row: Inventory) -> dict[str, Any]:
     """An inventory as replies show it."""
     names = ("total", "reserved", "min_unit", "max_unit", "step_size", "allocation_ratio")
     return {name: getattr(row, name) for name in names}
-
-
-def _expect(db: Db, provider_id: str, generation: int) -> None:
-    if providers.need(db, provider_id).generation != generation:
-        raise Conflict(
-            f"resource provider generation conflict: provider {provider_id} is no longer at {generation}.",
-            code=CONCURRENT_UPDATE,
-        )
 
 
 def _whole(placement: Placement, call: Call) -> Reply:
@@ -110,7 +110,12 @@ async def replace_inventories(placement: Placement, call: Call) -> Reply:
     provider_id, body, now = call.params["provider_id"], call.body, stamp(placement.clock.now())
 
     def change(db: Db) -> None:
-        _expect(db, provider_id, body["resource_provider_generation"])
+        providers.expect(db, provider_id, body["resource_provider_generation"])
+        for name in body["inventories"]:
+            if not resource_classes.exists(db, name):
+                raise Invalid(
+                    f"Unknown resource class in inventory for resource provider {provider_id}: No such resource class {name}."
+                )
         wanted = [read(provider_id, name, entry, call, now) for name, entry in body["inventories"].items()]
         inventories.replace_in(db, provider_id, wanted, now=now)
 
@@ -126,11 +131,14 @@ async def create_inventory(placement: Placement, call: Call) -> Reply:
     def change(db: Db) -> None:
         known = providers.need(db, provider_id)
         if "resource_provider_generation" in body:
-            _expect(db, known.id, body["resource_provider_generation"])
+            providers.expect(db, known.id, body["resource_provider_generation"])
         resource_classes.need(db, resource_class)
         if inventories.of_class(db, provider_id, resource_class) is not None:
-            raise Conflict(f"Update conflict: provider {provider_id} has an inventory of {resource_class} already.", code=CONCURRENT_UPDATE)
-        inventories.set_in(db, read(provider_id, resource_class, body, call, now), now=now)
+            raise Conflict(
+                f"Update conflict: provider {provider_id} has an inventory of {resource_class} already.",
+                code=CONCURRENT_UPDATE,
+            )
+        inventories.set_in(db, read(provider_id, resource_class, body, call, now, "Unable to create"), now=now)
 
     await placement.store.write(change)
     return _single(placement, call, resource_class, status=201)
@@ -142,9 +150,12 @@ async def update_inventory(placement: Placement, call: Call) -> Reply:
     resource_class = call.params["resource_class"]
 
     def change(db: Db) -> None:
-        _expect(db, provider_id, body["resource_provider_generation"])
+        providers.expect(db, provider_id, body["resource_provider_generation"])
         if inventories.of_class(db, provider_id, resource_class) is None:
-            raise Invalid(f"No inventory record with resource class {resource_class} for resource provider {provider_id}: it can't be updated.")
+            raise Invalid(
+                f"Unable to update inventory for resource provider {provider_id}: No inventory record with resource class "
+                f"{resource_class}."
+            )
         inventories.set_in(db, read(provider_id, resource_class, body, call, now), now=now)
 
     await placement.store.write(change)

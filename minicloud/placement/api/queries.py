@@ -17,6 +17,10 @@ from minicloud.core.store import Db
 from minicloud.placement import resource_classes, traits
 from minicloud.placement.candidates import Group, Request
 
+BAD_VALUE = "placement.query.bad_value"
+MISSING_VALUE = "placement.query.missing_value"
+DUPLICATE_KEY = "placement.query.duplicate_key"
+MULTIPLE_MEMBER_OF = "Multiple member_of parameters are not supported in the specified microversion."
 _AMOUNT = re.compile(r"^[1-9][0-9]{0,9}\Z")
 _NUMBERED = re.compile(r"^(resources|required|member_of|in_tree)([1-9][0-9]*)?\Z")
 _NAMED = re.compile(r"^(resources|required|member_of|in_tree)([a-zA-Z0-9_-]{1,64})?\Z")
@@ -27,7 +31,10 @@ def allow(query: MultiMapping[str], names: Container[str]) -> None:
     """Raise `Invalid` for a parameter that this operation hasn't (at this microversion)."""
     for name in query:
         if name not in names:
-            raise Invalid(f"Invalid query string parameters: {name[:80]!r} is not one that this operation takes.")
+            raise Invalid(
+                f"Invalid query string parameters: Additional properties are not allowed ({name[:80]!r} was unexpected), "
+                f"as {name[:80]!r} does not match any of the regexes of this operation's parameters."
+            )
 
 
 def uuid_of(text: str, name: str) -> str:
@@ -35,18 +42,28 @@ def uuid_of(text: str, name: str) -> str:
     try:
         return str(uuid.UUID(text))
     except ValueError:
-        raise Invalid(f"Invalid uuid value for {name}: Expected '{name}' parameter to be a uuid, got {text[:80]!r}.") from None
+        raise Invalid(
+            f"Invalid query string parameters: Expected '{name}' parameter to be a format of uuid. Got: {text[:80]!r}"
+        ) from None
 
 
 def resources(db: Db, text: str) -> dict[str, int]:
     """`VCPU:1,DISK_GB:10`."""
     found: dict[str, int] = {}
     for entry in text.split(","):
-        name, separator, amount = entry.partition(":")
+        name, separator, amount = (part.strip() for part in entry.partition(":"))
         if not separator or not name:
-            raise Invalid(f"Badly formed resources parameter: expected resources=CLASS:AMOUNT,..., got {text[:80]!r}.")
+            raise Invalid(
+                "Badly formed resources parameter. Expected resources query string parameter in form: "
+                f"?resources=VCPU:2,MEMORY_MB:1024. Got: {entry[:80] if text else 'empty string'}."
+            )
         if not _AMOUNT.match(amount):
-            raise Invalid(f"Badly formed resources parameter: requested resource {name} expected positive integer amount, got {amount[:40]!r}.")
+            whole = amount.removeprefix("-").isdigit()
+            raise Invalid(
+                f"Requested resource {name[:255]} requires amount >= 1. Got: {amount[:40]}."
+                if whole
+                else f"Requested resource {name[:255]} expected positive integer amount. Got: {amount[:40]}."
+            )
         if not resource_classes.exists(db, name):
             raise Invalid(f"Invalid resource class in resources parameter: No such resource class {name[:255]}.")
         found[name] = int(amount)
@@ -60,29 +77,37 @@ def required(
     wanted: list[frozenset[str]] = []
     unwanted: set[str] = set()
     for text in texts:
-        if any_of and text.startswith("in:"):
+        if text.startswith("in:"):
             names = text.removeprefix("in:").split(",")
+            if not any_of:
+                raise Invalid(
+                    f"Invalid query string parameters: The format 'in:HW_CPU_X86_VMX,CUSTOM_MAGIC' only supported since "
+                    f"microversion 1.39. Got: {text[:80]}"
+                )
             if any(not one or one.startswith("!") for one in names):
-                raise Invalid(f"Invalid query string parameters: Expected '{name}' parameter value of the form: in:HW_CPU_X86_VMX,CUSTOM_MAGIC. Got: {text[:80]!r}")
+                raise _malformed(text, name, "in:HW_CPU_X86_VMX,CUSTOM_MAGIC")
             wanted.append(frozenset(names))
             continue
         for one in text.split(","):
             plain = one.removeprefix("!") if forbidding else one
             if not plain or plain.startswith("!"):
-                raise Invalid(
-                    f"Invalid query string parameters: Expected '{name}' parameter value of the form: "
-                    f"HW_CPU_X86_VMX,{'!' if forbidding else ''}CUSTOM_MAGIC. Got: {text[:80]!r}"
-                )
+                raise _malformed(text, name, f"HW_CPU_X86_VMX,{'!' if forbidding else ''}CUSTOM_MAGIC")
             if plain == one:
                 wanted.append(frozenset({one}))
             else:
                 unwanted.add(plain)
-    traits.need(db, {one for names in wanted for one in names} | unwanted)
-    both = {one for names in wanted if len(names) == 1 for one in names} & unwanted
-    both |= {", ".join(sorted(names)) for names in wanted if names <= unwanted}
+    both = sorted({", ".join(sorted(names)) for names in wanted if names <= unwanted})
     if both:
-        raise Invalid(f"Conflicting required and forbidden traits found in the following traits keys: {name}: ({', '.join(sorted(both))})")
+        where = name if name == "root_required" else f"the following traits keys: {name}"
+        raise Invalid(f"Conflicting required and forbidden traits found in {where}: {', '.join(both)}", code=BAD_VALUE)
+    traits.need(db, {one for names in wanted for one in names} | unwanted)
     return tuple(wanted), frozenset(unwanted)
+
+
+def _malformed(text: str, name: str, form: str) -> Invalid:
+    return Invalid(
+        f"Invalid query string parameters: Expected '{name}' parameter value of the form: {form}. Got: {text[:80]}"
+    )
 
 
 def member_of(texts: Sequence[str], *, forbidding: bool) -> tuple[tuple[frozenset[str], ...], frozenset[str]]:
@@ -90,18 +115,23 @@ def member_of(texts: Sequence[str], *, forbidding: bool) -> tuple[tuple[frozense
     wanted: list[frozenset[str]] = []
     unwanted: set[str] = set()
     for text in texts:
-        negative = forbidding and text.startswith("!")
-        plain = text[1:] if negative else text
-        several = plain.startswith("in:")
-        names = plain.removeprefix("in:").split(",") if several else [plain]
+        if text.startswith("!") and not forbidding:
+            raise Invalid("Forbidden member_of parameters are not supported in the specified microversion.")
+        plain = text.removeprefix("!")
+        names = plain.removeprefix("in:").split(",")
+        if len(names) > 1 and not plain.startswith("in:"):
+            raise Invalid(
+                "Multiple values for 'member_of' must be prefixed with the 'in:' or '!in:' keyword using the valid "
+                f"microversion. Got: {text[:80]!r}"
+            )
         try:
             found = frozenset(str(uuid.UUID(one)) for one in names)
         except ValueError:
             raise Invalid(
-                "Invalid query string parameters: Expected 'member_of' parameter to contain valid UUID(s), of the form "
-                f"UUID or in:UUID,UUID. Got: {text[:80]!r}"
+                "Invalid query string parameters: Expected 'member_of' parameter to contain valid UUID(s). "
+                f"Got: {text[:80]!r}"
             ) from None
-        if negative:
+        if text.startswith("!"):
             unwanted |= found
         else:
             wanted.append(found)
@@ -118,21 +148,18 @@ def request(db: Db, call: Call) -> Request:
     query, at = call.query, call.at_least
     allow(query, _Known(call))
     if not at(1, 24) and len(query.getall("member_of", [])) > 1:
-        raise Invalid("Invalid query string parameters: member_of may stand only once before microversion 1.24.")
+        raise Invalid(MULTIPLE_MEMBER_OF)
     suffixes = list(dict.fromkeys(suffix for name in query if (suffix := _split(call, name)) is not None))
     same_subtrees = _same_subtrees(call)
-    named = {suffix for suffixes_ in same_subtrees for suffix in suffixes_}
-    groups = []
-    for suffix in suffixes:
-        group = _group(db, call, suffix)
-        if not group.resources and suffix not in named:
-            raise Invalid(f"Invalid query string parameters: All traits and aggregates parameters must be associated with resources: {'group ' + suffix if suffix else 'there is no resources parameter'}.")
-        groups.append(group)
-    if not any(group.resources for group in groups):
-        raise Invalid("Invalid query string parameters: at least one request group with `resources` is needed.")
-    unknown = sorted(named - {group.suffix for group in groups})
+    named = {suffix for one in same_subtrees for suffix in one}
+    _refuse_orphans(call, suffixes, named)
+    groups = [_group(db, call, suffix) for suffix in suffixes]
+    unknown = sorted(named - set(suffixes))
     if unknown:
-        raise Invalid(f"Real suffixes should be specified in same_subtree: {', '.join(unknown)[:200]} found in same_subtree, but no such request groups.")
+        raise Invalid(
+            f"Real suffixes should be specified in `same_subtree`: {', '.join(unknown)[:200]} has no request group.",
+            code=BAD_VALUE,
+        )
     root_wanted, root_unwanted = _root_required(db, query)
     return Request(
         groups=groups,
@@ -143,6 +170,36 @@ def request(db: Db, call: Call) -> Request:
         same_subtrees=same_subtrees,
         nested=at(1, 29),
     )
+
+
+def _refuse_orphans(call: Call, suffixes: Sequence[str], named: set[str]) -> None:
+    """Every group wants resources, but for those that only say where others must be (1.36)."""
+    query = call.query
+    orphans = [
+        suffix for suffix in suffixes if f"resources{suffix}" not in query and (not suffix or suffix not in named)
+    ]
+    if not suffixes or (not orphans and not any(f"resources{suffix}" in query for suffix in suffixes)):
+        if call.at_least(1, 36):
+            raise Invalid("There must be at least one resources or resources[$S] parameter.", code=MISSING_VALUE)
+        if call.at_least(1, 25):
+            raise Invalid("At least one request group (`resources` or `resources{$S}`) is required.")
+        raise Invalid("Invalid query string parameters: 'resources' is a required property.")
+    if not orphans:
+        return
+    if not any(f"resources{suffix}" in query for suffix in suffixes) and call.at_least(1, 36):
+        raise Invalid("There must be at least one resources or resources[$S] parameter.", code=MISSING_VALUE)
+    if any(orphans) and call.at_least(1, 36):
+        raise Invalid(
+            "Resourceless suffixed group request should be specified in `same_subtree` query param.", code=BAD_VALUE
+        )
+    for kind, told in (("required", "traits"), ("member_of", "member_of")):
+        keys = [kind + suffix for suffix in orphans if kind + suffix in query]
+        if keys:
+            raise Invalid(
+                f"All {told} parameters must be associated with resources. Found the following orphaned {told} keys: "
+                f"{', '.join(sorted(keys))[:200]}"
+            )
+    raise Invalid("All request groups must specify resources.")
 
 
 class _Known:
@@ -198,9 +255,11 @@ def _same_subtrees(call: Call) -> list[list[str]]:
     for text in call.query.getall("same_subtree", []):
         suffixes = [suffix.strip() for suffix in text.split(",")]
         if any(suffix == "" for suffix in suffixes):
-            raise Invalid("Empty string (unsuffixed group) can not be specified in `same_subtree`.")
+            raise Invalid("Empty string (unsuffixed group) can not be specified in `same_subtree`.", code=BAD_VALUE)
         if any(not _SUFFIX.match(suffix) for suffix in suffixes):
-            raise Invalid(f"Invalid query string parameters: same_subtree {text[:80]!r} is no list of suffixes.")
+            raise Invalid(
+                f"Invalid query string parameters: same_subtree {text[:80]!r} is no list of suffixes.", code=BAD_VALUE
+            )
         found.append(suffixes)
     return found
 
@@ -208,7 +267,7 @@ def _same_subtrees(call: Call) -> list[list[str]]:
 def _root_required(db: Db, query: MultiMapping[str]) -> tuple[frozenset[str], frozenset[str]]:
     texts = query.getall("root_required", [])
     if len(texts) > 1:
-        raise Invalid("Query parameter 'root_required' may be specified only once.")
+        raise Invalid("Query parameter 'root_required' may be specified only once.", code=DUPLICATE_KEY)
     wanted, unwanted = required(db, texts, forbidding=True, any_of=False, name="root_required")
     return frozenset(one for names in wanted for one in names), unwanted
 
@@ -216,9 +275,11 @@ def _root_required(db: Db, query: MultiMapping[str]) -> tuple[frozenset[str], fr
 def _isolate(query: MultiMapping[str], groups: Sequence[Group]) -> bool:
     policy = query.get("group_policy")
     if policy not in (None, "none", "isolate"):
-        raise Invalid(f"Invalid query string parameters: group_policy is 'none' or 'isolate', not {policy[:40]!r}.")
+        raise Invalid(f"Invalid query string parameters: {policy[:40]!r} is not one of ['none', 'isolate'].")
     if policy is None and sum(1 for group in groups if group.suffix and group.resources) > 1:
-        raise Invalid("The \"group_policy\" parameter is required when specifying more than one \"resources{N}\" parameter.")
+        raise Invalid(
+            'The "group_policy" parameter is required when specifying more than one "resources{N}" parameter.'
+        )
     return policy == "isolate"
 
 
@@ -227,7 +288,7 @@ def _limit(query: MultiMapping[str]) -> int | None:
     if text is None:
         return None
     if not _AMOUNT.match(text):
-        raise Invalid(f"Invalid query string parameters: limit must be a positive integer, not {text[:40]!r}.")
+        raise Invalid(
+            f"Invalid query string parameters: limit {text[:40]!r} does not match '^[1-9][0-9]*$'. Failed validating 'pattern'."
+        )
     return int(text)
-
-

@@ -50,7 +50,9 @@ async def make_class(placement: Placement, call: Call) -> Reply:
     """Add a custom class; there already is fine."""
     name = call.params["name"]
     if not resource_classes.CUSTOM.match(name):
-        raise Invalid(f"Cannot make the resource class {name[:255]}: JSON does not validate: a name is CUSTOM_ and then A-Z, 0-9 and _.")
+        raise Invalid(
+            f"JSON does not validate: {name[:300]!r} does not match {resource_classes.CUSTOM.pattern!r}: a name is CUSTOM_ and then A-Z, 0-9 and _. Failed validating '{'maxLength' if len(name) > 255 else 'pattern'}'"
+        )
     new = await placement.store.write(resource_classes.make_in, name, now=stamp(placement.clock.now()))
     return Reply(None, status=201 if new else 204, headers={"Location": f"{call.base}/resource_classes/{name}"})
 

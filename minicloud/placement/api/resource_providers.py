@@ -40,7 +40,9 @@ def shown(call: Call, row: Provider) -> dict[str, Any]:
     """A provider as replies show it."""
     here = f"{call.dialect.prefix}/resource_providers/{row.id}"
     kinds = ["inventories", "usages"]
-    kinds += [name for name, since in (("aggregates", 1), ("traits", 6), ("allocations", 11)) if call.at_least(1, since)]
+    kinds += [
+        name for name, since in (("aggregates", 1), ("traits", 6), ("allocations", 11)) if call.at_least(1, since)
+    ]
     told: dict[str, Any] = {"uuid": row.id, "name": row.name, "generation": row.generation}
     if call.at_least(1, 14):
         told |= {"parent_provider_uuid": row.parent_id, "root_provider_uuid": row.root_id}
@@ -60,7 +62,7 @@ def _filtered(db: Db, call: Call) -> list[Provider]:
     gates = {"name": 0, "uuid": 0, "member_of": 3, "resources": 4, "in_tree": 14, "required": 18}
     queries.allow(query, {name for name, since in gates.items() if at(1, since)})
     if len(query.getall("member_of", [])) > 1 and not at(1, 24):
-        raise Invalid("Invalid query string parameters: member_of may stand only once before microversion 1.24.")
+        raise Invalid(queries.MULTIPLE_MEMBER_OF)
     clauses, values = ["1"], []
     if "name" in query:
         clauses.append("name = ?")

@@ -46,11 +46,15 @@ async def list_traits(placement: Placement, call: Call) -> Reply:
         elif operator == "startswith":
             found = [one for one in found if one[0].startswith(rest)]
         else:
-            raise Invalid("Badly formatted name parameter. Expected name query string parameter in form: ?name=[in|startswith]:...")
+            raise Invalid(
+                'Badly formatted name parameter. Expected name query string parameter in form: ?name=[in|startswith]:[name1,name2|prefix]. Got: "'
+                + call.query["name"][:80]
+                + '"'
+            )
     if "associated" in call.query:
         text = call.query["associated"].lower()
         if text not in ("true", "false"):
-            raise Invalid(f"The query parameter \"associated\" only accepts \"true\" or \"false\", not {text[:40]!r}.")
+            raise Invalid(f'The query parameter "associated" only accepts "true" or "false", not {text[:40]!r}.')
         used = placement.store.read(traits.in_use)
         found = [one for one in found if (one[0] in used) == (text == "true")]
     return fresh(call, placement.clock, {"traits": [name for name, _ in found]}, *(at for _, at in found))
@@ -66,7 +70,10 @@ async def make_trait(placement: Placement, call: Call) -> Reply:
     """Add a custom trait; there already is fine."""
     name = call.params["name"]
     if not traits.CUSTOM.match(name):
-        raise Invalid(f"The trait {name[:255]} is invalid: a custom trait's name is CUSTOM_ and then A-Z, 0-9 and _.")
+        raise Invalid(
+            'The trait is invalid. A valid trait must be no longer than 255 characters, start with the prefix "CUSTOM_" and use '
+            'following characters: "A"-"Z", "0"-"9" and "_"'
+        )
     new = await placement.store.write(traits.make_in, name, now=stamp(placement.clock.now()))
     headers = {"Location": f"{call.base}/traits/{name}", **fresh(call, placement.clock, None).headers}
     return Reply(None, status=201 if new else 204, headers=headers)
