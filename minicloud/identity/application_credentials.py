@@ -53,6 +53,13 @@ def show(identity: Identity, user_id: str, credential_id: str) -> ApplicationCre
     return row
 
 
+def refuse_foreign(identity: Identity, user_id: str, credential_id: str) -> None:
+    """`Forbidden` for one that is there, but another user's."""
+    row = identity.store.read(APPLICATION_CREDENTIALS.get, credential_id)
+    if row is not None and row.user_id != user_id:
+        raise Forbidden(f"Cannot reach application credential {credential_id}: it is not this user's.")
+
+
 def roles_of(identity: Identity, row: ApplicationCredential) -> list[Role]:
     """The roles that it passes on, by name."""
     marks = ", ".join("?" for _ in row.role_ids)

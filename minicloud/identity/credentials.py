@@ -86,7 +86,7 @@ async def create(
 
 
 async def update(identity: Identity, credential_id: str, changes: Mapping[str, Any]) -> Credential:
-    """Change one; an EC2 one keeps its access key."""
+    """Change one; its id stays, also when an EC2 one gets another access key."""
     values = dict(changes)
     blob = values.pop("blob", None)
     if blob is not None:
@@ -95,8 +95,10 @@ async def update(identity: Identity, credential_id: str, changes: Mapping[str, A
     def change(db: Db) -> Credential:
         row = found(CREDENTIALS.get(db, credential_id), credential_id)
         kind = values.get("type", row.type)
-        if EC2 in (kind, row.type) and (kind != row.type or (blob is not None and id_for(EC2, blob) != row.id)):
-            raise Invalid(f"Cannot change credential {credential_id}: an EC2 one keeps its type and access key.")
+        if kind == EC2 and blob is not None:
+            id_for(EC2, blob)  # refuses what can't be read
+        if kind == EC2 and values.get("project_id", row.project_id) is None:
+            raise Invalid(f"Cannot change credential {credential_id}: an EC2 one needs a project_id.")
         for name, table in (("user_id", USERS), ("project_id", PROJECTS)):
             wanted = values.get(name)
             if wanted is not None and db.execute(f"SELECT 1 FROM {table.name} WHERE id = ?", (wanted,)).fetchone() is None:

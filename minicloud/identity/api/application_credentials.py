@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from minicloud.api.policy import ADMIN, ADMIN_OR_SYSTEM_READER, same_user
+from minicloud.api.policy import ADMIN, ADMIN_OR_SYSTEM_READER, same_user, system_role
 from minicloud.api.route import Call, Listed, Route
 from minicloud.api.schema import (
     OBJECT,
@@ -22,7 +22,7 @@ from minicloud.api.schema import (
 from minicloud.identity import access_rules, application_credentials, users
 from minicloud.identity.api.fields import MOMENT, NAME64, NAME255, ROLE_REFERENCES, TEXT
 from minicloud.identity.api.lists import page
-from minicloud.identity.api.rules import own_rights
+from minicloud.identity.api.rules import own_rights, sees_all
 from minicloud.identity.tables import AccessRule, ApplicationCredential
 
 if TYPE_CHECKING:
@@ -90,14 +90,21 @@ async def create_application_credential(identity: Identity, call: Call) -> dict[
 
 async def show_application_credential(identity: Identity, call: Call) -> dict[str, Any]:
     """One of a user's."""
-    params = call.params
-    return {KEY: _view(identity, call, application_credentials.show(identity, params["user_id"], params["credential_id"]))}
+    return {KEY: _view(identity, call, _reached(identity, call))}
 
 
 async def delete_application_credential(identity: Identity, call: Call) -> None:
     """Remove one; its tokens end."""
     application_credentials.refuse_lent(identity, own_rights(identity, call).token, "delete an application credential")
-    await application_credentials.delete(identity, call.params["user_id"], call.params["credential_id"])
+    await application_credentials.delete(identity, call.params["user_id"], _reached(identity, call).id)
+
+
+def _reached(identity: Identity, call: Call) -> ApplicationCredential:
+    """The one that the path names; another's under one's own path is forbidden, as Keystone has it."""
+    user_id, credential_id = call.params["user_id"], call.params["credential_id"]
+    if not sees_all(call.ctx):
+        application_credentials.refuse_foreign(identity, user_id, credential_id)
+    return application_credentials.show(identity, user_id, credential_id)
 
 
 def _view(identity: Identity, call: Call, row: ApplicationCredential) -> dict[str, Any]:
@@ -141,6 +148,7 @@ async def delete_access_rule(identity: Identity, call: Call) -> None:
 MANY, RULES_OF = "/users/{user_id}/application_credentials", "/users/{user_id}/access_rules"
 ONE, RULE = MANY + "/{credential_id}", RULES_OF + "/{access_rule_id}"
 SEEN, OWN = ADMIN_OR_SYSTEM_READER | same_user(), same_user()
+RULE_SEEN = system_role("reader") | OWN
 ROUTES = [
     Route("GET", MANY, list_application_credentials, policy=SEEN, rule="identity:list_application_credentials"),
     Route(
@@ -149,7 +157,7 @@ ROUTES = [
     ),
     Route("GET", ONE, show_application_credential, policy=SEEN, rule="identity:get_application_credential"),
     Route("DELETE", ONE, delete_application_credential, status=204, policy=ADMIN | OWN, rule="identity:delete_application_credential"),
-    Route("GET", RULES_OF, list_access_rules, view=ACCESS_RULE, many=True, policy=SEEN, rule="identity:list_access_rules"),
-    Route("GET", RULE, show_access_rule, view=ACCESS_RULE, policy=SEEN, rule="identity:get_access_rule"),
-    Route("DELETE", RULE, delete_access_rule, status=204, policy=ADMIN | OWN, rule="identity:delete_access_rule"),
+    Route("GET", RULES_OF, list_access_rules, view=ACCESS_RULE, many=True, policy=RULE_SEEN, rule="identity:list_access_rules"),
+    Route("GET", RULE, show_access_rule, view=ACCESS_RULE, policy=RULE_SEEN, rule="identity:get_access_rule"),
+    Route("DELETE", RULE, delete_access_rule, status=204, policy=system_role("admin") | OWN, rule="identity:delete_access_rule"),
 ]  # fmt: skip
