@@ -35,8 +35,9 @@ def _options(command: Callable[..., Any]) -> Callable[..., Any]:
 def sandbox() -> None:
     """Run a command in a throw-away cloud; nothing is left when it ends.
 
-    The command finds OS_CLOUD=admin and a clouds.yaml with the clouds "admin" and "demo" (OS_CLIENT_CONFIG_FILE), so
-    stock clients just work. MINICLOUD_URL, MINICLOUD_ADMIN_PASSWORD, MINICLOUD_DEMO_PASSWORD and
+    The command finds the administrator's OS_* variables and a clouds.yaml with the clouds "admin" and "demo"
+    (OS_CLIENT_CONFIG_FILE), so stock clients just work. The openstack command lets OS_* win over --os-cloud: to be demo,
+    eval "$(minicloud env --cloud demo)". MINICLOUD_URL, MINICLOUD_ADMIN_PASSWORD, MINICLOUD_DEMO_PASSWORD and
     MINICLOUD_SANDBOX_FOLDER (logs) are there too.
     """
 

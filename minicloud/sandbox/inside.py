@@ -17,7 +17,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-from minicloud.clouds import FILE, clouds_yaml, write_private
+from minicloud.clouds import FILE, clouds_yaml, variables, write_private
 from minicloud.config import Api, Config, Paths, render
 from minicloud.core.errors import Unavailable
 from minicloud.host import run
@@ -152,7 +152,7 @@ class Inside:
         kept = {name: value for name, value in os.environ.items() if not name.startswith(("OS_", "MINICLOUD_"))}
         return {
             **kept,
-            "OS_CLOUD": "admin",
+            **variables((path / "clouds.yaml").read_text(), "admin"),
             "OS_CLIENT_CONFIG_FILE": str(path / FILE),
             "MINICLOUD_SANDBOX": "fake" if self.config.fake else "1",
             "MINICLOUD_SANDBOX_FOLDER": str(path),

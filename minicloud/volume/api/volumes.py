@@ -120,7 +120,7 @@ VOLUME = Schema(
     Field("imageRef", NULLABLE_TEXT, create=OPTIONAL),
     Field("image_id", NULLABLE_TEXT, create=OPTIONAL),
     Field("backup_id", NULLABLE_UUID, create=OPTIONAL, since=(3, 47)),
-    Field("metadata", METADATA, "row.metadata", out=True, create=OPTIONAL, update=OPTIONAL),
+    Field("metadata", nullable(METADATA), "row.metadata", out=True, create=OPTIONAL, update=OPTIONAL),
     Field("links", TEXT, lambda one, call: lists.links(call, "volumes", one.row.id), out=True),
     Field("user_id", TEXT, "row.user_id", out=True),
     Field("bootable", TEXT, lambda one, call: str(one.row.bootable).lower(), out=True),
@@ -228,7 +228,9 @@ async def update_volume(volume: Volume, call: Call) -> Shown:
     """Rename, describe, or replace the metadata of a volume."""
     if not call.body and call.version is not None and call.version >= STRICT:
         raise Invalid("Cannot update the volume: the body holds no attribute to change.")
-    values = {key: value for key, value in call.body.items() if key in ("name", "description", "metadata")}
+    values = {key: value for key, value in call.body.items() if key in ("name", "description")}
+    if call.body.get("metadata") is not None:
+        values["metadata"] = call.body["metadata"]
     row = await volumes.change(volume, call.ctx, call.params["volume_id"], **values)
     return shown(volume, [row])[0]
 
