@@ -108,8 +108,8 @@ async def update(
     """Change a port.
 
     Raises:
-        NotFound: no such port, or not the caller's. Invalid, Conflict: as in `create`; the address of a router's port
-        can't change, nor the MAC of one that a machine has.
+        NotFound: no such port, or not the caller's. Invalid, Conflict: as in `create`; an address that a floating IP
+        leads to can't go, nor the MAC of a port that a machine has change.
     """
 
     def write(db: Db) -> tuple[Port, Port]:
@@ -119,8 +119,8 @@ async def update(
 
     before, row = await service.store.write(write)
     await service.converge.port(row.id, groups=set(before.security_groups) ^ set(row.security_groups))
-    for router_id in service.store.read(_routers_with_floating_ip, row.id):
-        await service.converge.router(router_id)
+    if row.device_owner in (INTERFACE, GATEWAY):
+        await service.converge.router(row.device_id)
     return service.store.read(PORTS.need, row.id)
 
 
@@ -149,13 +149,11 @@ def _update_in(db: Db, service: Network, ctx: Context, row: Port, values: Mappin
     set_groups_in(db, row, groups)
     fixed = row.fixed_ips
     if wanted is not None:
-        if row.device_owner in HELD_BY_US and ctx.reason == "request":
-            raise Invalid(f"Cannot change the addresses of port {row.id}: a router uses it.", code="BadRequest")
         _free_in(db, row.id)
         fixed = addresses.chosen_in(
             db, row.network_id, wanted=wanted, mac=row.mac_address, device_owner=row.device_owner, kept=row.addresses
         )
-        forget_floating_ips_in(db, service, row, {one["ip_address"] for one in fixed})
+        _require_no_floating_ip_lost(db, row, {one["ip_address"] for one in fixed})
     elif "mac_address" in given:
         fixed = _following_mac(db, row)
     return set_addresses_in(db, row, fixed, groups=groups)
@@ -367,5 +365,11 @@ def forget_floating_ips_in(db: Db, service: Network, row: Port, kept: set[str]) 
     return routers
 
 
-def _routers_with_floating_ip(db: Db, port_id: str) -> list[str]:
-    return [one.router_id for one in FLOATINGIPS.where(db, "port_id = ?", (port_id,)) if one.router_id]
+def _require_no_floating_ip_lost(db: Db, row: Port, kept: set[str]) -> None:
+    for floating in FLOATINGIPS.where(db, "port_id = ?", (row.id,)):
+        if floating.fixed_ip_address not in kept:
+            raise Invalid(
+                f"Cannot take {floating.fixed_ip_address} from port {row.id}: floating IP {floating.floating_ip_address}"
+                " leads to it; disassociate that first.",
+                code="BadRequest",
+            )

@@ -112,6 +112,8 @@ async def update(
         given = {key: value for key, value in values.items() if key in SECURITY_GROUPS.columns and value is not None}
         if row.is_default and given.get("name", DEFAULT) != DEFAULT:
             raise Conflict("Cannot rename the default group.", code="SecurityGroupCannotUpdateDefault")
+        if not row.is_default and given.get("name") == DEFAULT:
+            raise Conflict("Cannot name a group default: the project has one.", code="SecurityGroupDefaultAlreadyExists")
         if given.get("stateful", row.stateful) != row.stateful and _is_used_in(db, row.id):
             raise Conflict(f"Cannot change stateful of group {row.id}: ports use it.", code="SecurityGroupInUse")
         return standing.changed_in(db, service.clock, SECURITY_GROUPS, row, given)
@@ -279,11 +281,13 @@ def _check_ports(given: Mapping[str, Any]) -> None:
     if number is None:
         raise Invalid("Must also specify protocol if port range is given.", code="SecurityGroupProtocolRequiredWithPorts")
     if number in ICMP:
-        for value, name in ((low, "type"), (high, "code")):
+        for value, name in ((low, "type (port-range-min)"), (high, "code (port-range-max)")):
             if value is not None and not 0 <= value <= 255:
-                raise Invalid(f"Cannot use ICMP {name} {value}: it must be 0 to 255.", code="SecurityGroupInvalidIcmpValue")
+                raise Invalid(f"Invalid value for ICMP {name} {value}: 0 to 255.", code="SecurityGroupInvalidIcmpValue")
         if low is None:
-            raise Invalid("Cannot use an ICMP code without a type.", code="SecurityGroupMissingIcmpType")
+            raise Invalid(
+                f"ICMP type (port-range-min) is missing: code {high} needs one.", code="SecurityGroupMissingIcmpType"
+            )
         return
     for value in (low, high):
         if value is not None and not 0 <= value <= 65535:
@@ -291,7 +295,9 @@ def _check_ports(given: Mapping[str, Any]) -> None:
     if number not in WITH_PORTS:
         raise Invalid(f"Cannot use ports with protocol {protocol}: it has none.", code="SecurityGroupInvalidProtocolForPort")
     if low is None or high is None or low > high:
-        raise Invalid(f"Cannot use ports {low} to {high}: both, in this order.", code="SecurityGroupInvalidPortRange")
+        raise Invalid(
+            f"Cannot use ports {low} to {high}: port_range_min must be <= port_range_max.", code="SecurityGroupInvalidPortRange"
+        )
 
 
 def _checked_prefix(prefix: str, ethertype: str) -> str:
@@ -301,7 +307,7 @@ def _checked_prefix(prefix: str, ethertype: str) -> str:
         raise Invalid(f"Invalid CIDR {prefix[:80]} given as IP prefix.", code="InvalidCIDR") from None
     if f"IPv{ranged.version}" != ethertype:
         raise Invalid(
-            f"Cannot use {ranged} with ethertype {ethertype}.", code="SecurityGroupRuleParameterConflict"
+            f"Conflicting value ethertype {ethertype} for CIDR {ranged}.", code="SecurityGroupRuleParameterConflict"
         )
     return str(prefix) if "/" in prefix else str(ranged)
 

@@ -152,7 +152,8 @@ async def delete(service: Network, ctx: Context, subnet_id: str, revision: int |
 
 
 def show(service: Network, ctx: Context, subnet_id: str) -> Subnet:
-    """One subnet that the caller may know of: their own, or one of a network that they may know of."""
+    """One subnet that the caller may know of: their own, or one of a network that is theirs or shared with them. An
+    external network is known to all, its subnets are not."""
 
     def read(db: Db) -> Subnet:
         return visible_in(db, ctx, subnet_id)
@@ -165,7 +166,7 @@ def visible_in(db: Db, ctx: Context, subnet_id: str) -> Subnet:
     row = SUBNETS.get(db, subnet_id)
     if row is not None and not ctx.sees(row.project_id):
         network = NETWORKS.need(db, row.network_id)
-        if not (ctx.sees(network.project_id) or standing.is_shared_in(db, network.id, ctx.project_id)):
+        if not (ctx.sees(network.project_id) or standing.is_shared_in(db, network.id, ctx.project_id, standing.SHARED)):
             row = None
     if row is None:
         return standing.visible_in(db, ctx, SUBNETS, subnet_id, NOT_FOUND)
@@ -176,9 +177,10 @@ def visible_sql(ctx: Context) -> tuple[str, list[Any]]:
     """An SQL condition on `subnets`, with its parameters: what the caller may know of."""
     if ctx.is_admin:
         return "", []
-    condition, params = networks.visible_sql(ctx)
-    inner = f"EXISTS (SELECT 1 FROM networks WHERE networks.id = subnets.network_id AND {condition})"
-    return f"(subnets.project_id = ? OR {inner})", [ctx.project_id, *params]
+    owned = "SELECT id FROM networks WHERE project_id = ?"
+    shared = f"SELECT object_id FROM rbac_policies WHERE action = '{standing.SHARED}' AND target IN ('*', ?)"
+    condition = f"(subnets.project_id = ? OR network_id IN ({owned}) OR network_id IN ({shared}))"
+    return condition, [ctx.project_id] * 3
 
 
 def parsed(cidr: str, version: int) -> IpNetwork:
@@ -218,7 +220,7 @@ def _check_range(db: Db, network: NetworkRow | None, ranged: IpNetwork, enable_d
     for other in SUBNETS.where(db, "network_id = ? AND ip_version = ?", (network.id, ranged.version)):
         if ranged.overlaps(ipaddress.ip_network(other.cidr)):  # type: ignore[arg-type]
             raise Invalid(
-                f"Cannot use {ranged} on network {network.id}: it overlaps with subnet {other.id} ({other.cidr}).",
+                f"Cannot use {ranged} on network {network.id}: it overlaps with another subnet, {other.id} ({other.cidr}).",
                 code="InvalidInput",
             )
 
