@@ -103,3 +103,10 @@ def shared_in(db: Db, ids: Sequence[str], project_id: str | None, action: str = 
         [*ids, action, project_id],
     )
     return {key for (key,) in told}
+
+
+def visible_sql(table: str, ctx: Context) -> tuple[str, list[Any]]:
+    """An SQL condition on a table of shareable things, with its parameters: what the caller may know of."""
+    if ctx.is_admin:
+        return "", []
+    return f"({table}.project_id = ? OR {shared_sql(table)})", [ctx.project_id, ctx.project_id]

@@ -19,10 +19,10 @@ from minicloud.core.foundation import Foundation
 from minicloud.core.operations import AfterCrash, undo
 from minicloud.core.reconcile import Reconciler
 from minicloud.host import Host
-from minicloud.volume import attachments, create, delete, reconcile, types, volumes
+from minicloud.volume import attachments, create, delete, extend, reconcile, replace, snapshots, types, upload, volumes
 from minicloud.volume.api import DIALECT, ROUTES
 from minicloud.volume.create import NewVolume
-from minicloud.volume.tables import VolumeRow, migrations
+from minicloud.volume.tables import ATTACHMENTS, AttachmentRow, VolumeRow, migrations
 
 if TYPE_CHECKING:
     from minicloud.image import Image
@@ -69,6 +69,13 @@ class Volume:
         self.operations.undo_by(self)
         self._register("volume.create", create.build, AfterCrash.UNDO, create.failed)
         self._register("volume.delete", delete.run, AfterCrash.REDO, delete.failed, interrupts=True)
+        self._register("volume.extend", extend.run, AfterCrash.REDO, extend.failed)
+        self._register("volume.upload", upload.run, AfterCrash.UNDO, upload.failed)
+        self._register("volume.revert", replace.revert, AfterCrash.REDO, replace.revert_failed)
+        self._register("volume.reimage", replace.reimage, AfterCrash.REDO, replace.reimage_failed)
+        self._register("volume.retype", replace.retype, AfterCrash.UNDO, replace.retype_failed)
+        self._register("snapshot.create", snapshots.build, AfterCrash.UNDO, snapshots.build_failed)
+        self._register("snapshot.delete", snapshots.remove, AfterCrash.REDO, snapshots.remove_failed, interrupts=True)
 
     def _register(self, kind: str, run: Any, after_crash: AfterCrash, failed: Any, *, interrupts: bool = False) -> None:
         self.operations.register(
@@ -105,6 +112,17 @@ class Volume:
     def path(self, volume: VolumeRow) -> Path:
         """The file of a volume."""
         return self.folder / f"{volume.id}.{volume.format}"
+
+    def connection_of(self, volume: VolumeRow) -> dict[str, Any]:
+        """How this host reaches a volume, as attachments tell it; a file's place is nobody else's business."""
+        return {
+            "driver_volume_type": "file", "volume_id": volume.id, "format": volume.format, "encrypted": False,
+            "access_mode": "ro" if volume.read_only else "rw",
+        }  # fmt: skip
+
+    def attachments_of(self, volume_id: str) -> list[AttachmentRow]:
+        """Who holds a volume or has it reserved, in the order in which they got it."""
+        return self.store.read(ATTACHMENTS.where, "volume_id = ?", (volume_id,), order="created_at, id")
 
     # --- for other services --------------------------------------------------------------------------------------
 
@@ -156,7 +174,7 @@ class Volume:
         )
         return DiskSource(
             volume_id=volume.id, path=self.path(volume), format=volume.format, size=volume.size * 1024**3,
-            serial=volume.id, shareable=volume.multiattach, bootable=volume.bootable, read_only=volume.read_only,
+            serial=volume.id, shareable=volume.multiattach, bootable=volume.bootable, read_only=bool(volume.read_only),
         )  # fmt: skip
 
     async def attached(self, volume_id: str, server_id: str) -> None:
@@ -190,5 +208,10 @@ class Volume:
 
     @undo
     async def remove_file(self, volume_id: str, name: str) -> None:
-        """Take back the file of a volume whose making failed; it names the file that it made."""
+        """Take back a file that failed work made beside or for a volume; one that the volume lives in is spared."""
         await create.remove_file(self, volume_id, name)
+
+    @undo
+    async def remove_snapshot_file(self, snapshot_id: str, name: str) -> None:
+        """Take back the file of a snapshot whose making failed."""
+        await snapshots.remove_file(self, snapshot_id, name)

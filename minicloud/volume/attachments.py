@@ -246,3 +246,98 @@ def _new(
         mode="ro" if row.read_only else mode or "rw", device=device, host=str(host), connector=connector,
         attached_at=None, created_at=volume.now(),
     )  # fmt: skip
+
+
+# --- the older way, by actions on the volume -------------------------------------------------------------------------
+
+
+async def hold(volume: Volume, ctx: Context, volume_id: str) -> None:
+    """`os-reserve`: nobody else may have it from now on. `Invalid` unless it is free."""
+    await _step(volume, ctx, volume_id, "reserve", ("available",), "attaching")
+
+
+async def unhold(volume: Volume, ctx: Context, volume_id: str) -> None:
+    """`os-unreserve`: the step before, taken back."""
+    await _step(volume, ctx, volume_id, "unreserve", ("attaching", "available"), None)
+
+
+async def begin_detaching(volume: Volume, ctx: Context, volume_id: str) -> None:
+    """`os-begin_detaching`: a server is about to let go of it."""
+    await _step(volume, ctx, volume_id, "begin to detach", ("in-use",), "detaching")
+
+
+async def roll_detaching(volume: Volume, ctx: Context, volume_id: str) -> None:
+    """`os-roll_detaching`: the step before, taken back."""
+    await _step(volume, ctx, volume_id, "roll back the detaching of", ("detaching", "in-use"), "in-use")
+
+
+async def _step(
+    volume: Volume, ctx: Context, volume_id: str, action: str, allowed: tuple[str, ...], status: str | None
+) -> None:
+    row = volumes.visible(volume, ctx, volume_id)
+
+    def change(db: Db) -> None:
+        volumes.require_status(VOLUMES.need(db, row.id), action, *allowed)
+        volumes.require_quiet_in(db, row.id, action)
+        VOLUMES.change(db, row.id, status=status or resting_in(db, row.id), updated_at=volume.now())
+
+    await volume.store.write(change)
+
+
+async def attach(
+    volume: Volume, ctx: Context, volume_id: str, server_id: str | None, *, host: str | None, device: str, mode: str
+) -> None:
+    """`os-attach`: somebody who attaches by means of their own notes it here.
+
+    Raises:
+        NotFound. Invalid: its status forbids it, or it is read-only and the mode isn't.
+    """
+    row = volumes.visible(volume, ctx, volume_id)
+
+    def claim(db: Db) -> None:
+        now = VOLUMES.need(db, row.id)
+        volumes.require_status(now, "attach", "available", "attaching", *(["in-use"] if now.multiattach else []))
+        if ATTACHMENTS.count(db, "volume_id = ?", (row.id,)) and not now.multiattach:
+            raise Invalid(f"Cannot attach volume {row.id}: it is given to somebody already.")
+        if now.read_only and mode == "rw":
+            raise Invalid(f"Cannot attach volume {row.id} as {mode}: it is read-only.")
+        connector = None if host is None else {"host": host}
+        new = _new(volume, now, server_id, "attached", device=device, mode=mode, connector=connector)
+        ATTACHMENTS.insert(db, new)
+        VOLUMES.change(db, row.id, status="in-use", updated_at=volume.now())
+        ATTACHMENTS.change(db, new.id, attached_at=volume.now())
+
+    await volume.store.write(claim)
+
+
+async def detach(volume: Volume, ctx: Context, volume_id: str, attachment_id: str | None) -> None:
+    """`os-detach`, `os-force_detach`: end one attachment, or the only one; a volume without any is available again.
+
+    Raises:
+        NotFound. Invalid: which of several isn't told. Conflict: a server really has the disk.
+    """
+    row = volumes.visible(volume, ctx, volume_id)
+    held = volume.store.read(ATTACHMENTS.where, "volume_id = ?", (row.id,))
+    ending = [one for one in held if attachment_id in (None, one.id)]
+    if len(ending) > 1:
+        raise Invalid(f"Cannot detach volume {row.id}: it has several attachments; name one.")
+    if attachment_id is not None and not ending:
+        raise NotFound(f"Volume attachment could not be found with filter: attachment_id = {attachment_id}.")
+    for one in ending:
+        await require_not_plugged(volume, one)
+
+    def forget(db: Db) -> None:
+        for one in ending:
+            ATTACHMENTS.delete(db, one.id)
+        volumes.require_status(VOLUMES.need(db, row.id), "detach", *FOLLOWING)
+        settle_in(db, row.id, now=volume.now())
+
+    await volume.store.write(forget)
+
+
+async def forget_all(volume: Volume, volume_id: str) -> None:
+    """An admin says that nobody has it; `Conflict` if a server really does."""
+    held = volume.store.read(ATTACHMENTS.where, "volume_id = ?", (volume_id,))
+    for one in held:
+        await require_not_plugged(volume, one)
+    await volume.store.write(ATTACHMENTS.delete_where, "volume_id = ?", (volume_id,))

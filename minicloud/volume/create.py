@@ -4,20 +4,20 @@ from __future__ import annotations
 
 import uuid
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from minicloud.core.context import Context
 from minicloud.core.errors import Conflict, Invalid, MinicloudError, NotFound
 from minicloud.core.operations import Operation
 from minicloud.core.store import Db
-from minicloud.volume import messages, quotas, services, types, volumes
+from minicloud.volume import contents, messages, quotas, services, snapshots, types, volumes
 from minicloud.volume.tables import SNAPSHOTS, VOLUME_TYPES, VOLUMES, SnapshotRow, VolumeRow, VolumeType
 
 if TYPE_CHECKING:
     from minicloud.volume import Volume
 
 GIB = 1024**3
+CLONABLE = ("available", "in-use")
 IMAGE_FACTS = ("container_format", "disk_format", "min_disk", "min_ram", "size", "checksum")
 """What of an image is remembered with a volume made of it, beside its properties."""
 
@@ -41,8 +41,8 @@ class NewVolume:
 
 
 @dataclass(frozen=True, slots=True)
-class _Source:
-    """What the source says about the new volume."""
+class Source:
+    """What a source says about the new volume."""
 
     size: int | None = None
     bootable: bool = False
@@ -84,35 +84,33 @@ async def accept(volume: Volume, ctx: Context, new: NewVolume) -> VolumeRow:
     return row
 
 
-def _source(volume: Volume, ctx: Context, new: NewVolume) -> _Source:
+def _source(volume: Volume, ctx: Context, new: NewVolume) -> Source:
     asked = [one for one in (new.image_id, new.snapshot_id, new.source_volume_id) if one]
     if len(asked) > 1:
         raise Invalid("Cannot create a volume of several sources: give one of image, snapshot and volume.")
     if new.snapshot_id:
-        snapshot = volume.store.read(SNAPSHOTS.get, new.snapshot_id)
-        if snapshot is None or not ctx.sees(snapshot.project_id):
-            raise NotFound(f"Snapshot {new.snapshot_id} could not be found.")
+        snapshot = snapshots.visible(volume, ctx, new.snapshot_id)
         if snapshot.status != "available":
             raise Invalid(f"Cannot create a volume of snapshot {snapshot.id}: its status is {snapshot.status}.")
         return _of_snapshot(volume, snapshot)
     if new.source_volume_id:
         row = volumes.visible(volume, ctx, new.source_volume_id)
-        if row.status != "available":
-            raise Invalid(f"Cannot clone volume {row.id}: its status is {row.status}, it must be available.")
-        return _Source(row.size, row.bootable, row.image_metadata, row.type_id, row.format)
+        volumes.require_status(row, "clone", *CLONABLE)
+        return Source(row.size, row.bootable, row.image_metadata, row.type_id, row.format)
     if new.image_id:
-        return _of_image(volume, ctx, new.image_id)
-    return _Source()
+        return of_image(volume, ctx, new.image_id)
+    return Source()
 
 
-def _of_snapshot(volume: Volume, snapshot: SnapshotRow) -> _Source:
+def _of_snapshot(volume: Volume, snapshot: SnapshotRow) -> Source:
     origin = volume.store.read(VOLUMES.get, snapshot.volume_id)
     if origin is None:
-        return _Source(snapshot.size, format=snapshot.format)
-    return _Source(snapshot.size, origin.bootable, origin.image_metadata, origin.type_id, snapshot.format)
+        return Source(snapshot.size, format=snapshot.format)
+    return Source(snapshot.size, origin.bootable, origin.image_metadata, origin.type_id, snapshot.format)
 
 
-def _of_image(volume: Volume, ctx: Context, image_id: str) -> _Source:
+def of_image(volume: Volume, ctx: Context, image_id: str) -> Source:
+    """What an image says about a volume of it; `Invalid` (Cinder's 400) if the caller can't use it."""
     try:
         image = volume.image.require_active(ctx, image_id)
     except (NotFound, Conflict, Invalid) as refused:
@@ -121,18 +119,18 @@ def _of_image(volume: Volume, ctx: Context, image_id: str) -> _Source:
     facts = {name: getattr(image, name) for name in IMAGE_FACTS}
     told = {name: str(value) for name, value in facts.items() if value is not None}
     told |= {"image_id": image.id, "image_name": image.name or "", **{k: str(v) for k, v in image.properties.items()}}
-    return _Source(needed, True, told)
+    return Source(needed, True, told)
 
 
-def _row(volume: Volume, ctx: Context, new: NewVolume, source: _Source, kind: VolumeType, size: int) -> VolumeRow:
+def _row(volume: Volume, ctx: Context, new: NewVolume, source: Source, kind: VolumeType, size: int) -> VolumeRow:
     multiattach = types.is_multiattach(kind)
     return VolumeRow(
         id=new.volume_id or str(uuid.uuid4()), project_id=ctx.project_id or "", user_id=ctx.user_id, name=new.name,
         description=new.description, status="creating", size=size,
         format="raw" if multiattach else source.format or volume.config.volume.format, type_id=kind.id,
-        availability_zone=services.ZONE, bootable=source.bootable, multiattach=multiattach, read_only=False,
+        availability_zone=services.ZONE, bootable=source.bootable, multiattach=multiattach, read_only=None,
         snapshot_id=new.snapshot_id, source_volume_id=new.source_volume_id, image_id=new.image_id,
-        image_metadata=source.image_metadata, metadata=new.metadata, previous_status=None,
+        image_metadata=source.image_metadata, metadata=new.metadata,
         created_at=volume.now(), updated_at=None,
     )  # fmt: skip
 
@@ -141,43 +139,33 @@ def _require_source_in(db: Db, row: VolumeRow) -> None:
     """What is copied must still be there and quiet at the moment at which the copy is promised."""
     if row.snapshot_id is not None and SNAPSHOTS.need(db, row.snapshot_id).status != "available":
         raise Invalid(f"Cannot create a volume of snapshot {row.snapshot_id}: it is not available any more.")
-    if row.source_volume_id is not None and VOLUMES.need(db, row.source_volume_id).status != "available":
-        raise Invalid(f"Cannot clone volume {row.source_volume_id}: it is not available any more.")
+    if row.source_volume_id is not None and VOLUMES.need(db, row.source_volume_id).status not in CLONABLE:
+        raise Invalid(f"Cannot clone volume {row.source_volume_id}: it is busy now; try again when it is available.")
 
 
 async def build(volume: Volume, op: Operation) -> None:
     """Make the file, then tell that the volume is available."""
     row = volume.store.read(VOLUMES.need, op.subject.removeprefix("volume/"))
-    path, disks = volume.path(row), volume.host.disks
+    path = volume.path(row)
     services.require_enabled(volume)
     types.require_served(volume.store.read(VOLUME_TYPES.need, row.type_id))
     await op.on_failure(volume.remove_file, row.id, path.name)
     if row.snapshot_id:
         snapshot = volume.store.read(SNAPSHOTS.need, row.snapshot_id)
-        await _copy(volume, row, volume.snapshot_folder / f"{snapshot.id}.{snapshot.format}", snapshot.format)
+        await contents.copy_file(volume, snapshots.path(volume, snapshot), snapshot.format, path, row.format)
     elif row.source_volume_id:
         source = volume.store.read(VOLUMES.need, row.source_volume_id)
-        await _copy(volume, row, volume.path(source), source.format)
+        await contents.copy_out(volume, source, path, format=row.format)
     elif row.image_id:
         base = await volume.image.local_file(op.ctx, row.image_id)
-        await _copy(volume, row, base.path, base.format)
+        await contents.copy_file(volume, base.path, base.format, path, row.format)
     else:
-        await disks.create(path, format=row.format, size=row.size * GIB)
+        await volume.host.disks.create(path, format=row.format, size=row.size * GIB)
+    await contents.grow_file(volume, path, row.format, row.size * GIB)
     op.checkpoint()
     await volume.store.write(
         volumes.change_in, row.id, now=volume.now(), expect={"status": "creating"}, status="available"
     )
-
-
-async def _copy(volume: Volume, row: VolumeRow, source: Path, source_format: str) -> None:
-    path, disks = volume.path(row), volume.host.disks
-    if source_format == row.format:
-        await disks.copy(source, path)
-    else:
-        await disks.convert(source, path, source_format=source_format, target_format=row.format)
-    have = (await disks.inspect(path, format=row.format)).virtual_size
-    if have < row.size * GIB:
-        await disks.resize(path, format=row.format, size=row.size * GIB)
 
 
 async def remove_file(volume: Volume, volume_id: str, name: str) -> None:

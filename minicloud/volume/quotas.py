@@ -74,6 +74,11 @@ def check_growth_in(db: Db, project_id: str, type_name: str, *, more: int, size:
     _check_in(db, project_id, type_name, more, {"per_volume_gigabytes": size})
 
 
+def check_retype_in(db: Db, project_id: str, type_name: str, size: int) -> None:
+    """Raise `OverQuota` if the project may not have one more volume of that type (the overall sums stay as they are)."""
+    of_now(db).check_in(db, project_id, **{f"volumes_{type_name}": 1, f"gigabytes_{type_name}": size})
+
+
 def _check_in(db: Db, project_id: str, type_name: str, gigabytes: int, wanted: dict[str, int]) -> None:
     wanted = {"gigabytes": gigabytes, f"gigabytes_{type_name}": gigabytes, **wanted}
     of_now(db).check_in(db, project_id, **wanted)

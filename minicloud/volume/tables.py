@@ -19,7 +19,7 @@ def m001_volumes(db: Database) -> None:
             "id": str, "project_id": str, "user_id": str, "name": str, "description": str, "status": str, "size": int,
             "format": str, "type_id": str, "availability_zone": str, "bootable": int, "multiattach": int, "read_only": int,
             "snapshot_id": str, "source_volume_id": str, "image_id": str, "image_metadata": str, "metadata": str,
-            "previous_status": str, "created_at": str, "updated_at": str,
+            "created_at": str, "updated_at": str,
         },
         pk="id",
     )  # fmt: skip
@@ -84,8 +84,8 @@ def m002_copies_and_transfers(db: Database) -> None:
 
 @dataclass(frozen=True, slots=True)
 class VolumeRow:
-    """A volume. `size` in GiB; `format` of its file, "qcow2" or "raw"; `previous_status` is what it goes back to when a step such
-    as attaching is given up."""
+    """A volume. `size` in GiB; `format` of its file, "qcow2" or "raw"; `read_only` is None until
+    somebody says so or the contrary."""
 
     id: str
     project_id: str
@@ -99,13 +99,12 @@ class VolumeRow:
     availability_zone: str
     bootable: bool
     multiattach: bool
-    read_only: bool
+    read_only: bool | None
     snapshot_id: str | None
     source_volume_id: str | None
     image_id: str | None
     image_metadata: dict[str, str]
     metadata: dict[str, str]
-    previous_status: str | None
     created_at: str
     updated_at: str | None
 

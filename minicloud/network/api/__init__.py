@@ -8,7 +8,20 @@ from minicloud.api import faults
 from minicloud.api.dialect import Dialect
 from minicloud.api.paging import both_links
 from minicloud.core.errors import MinicloudError, NotFound, OverQuota
-from minicloud.network.api import networks, ports, security_groups, subnets, versions
+from minicloud.network.api import (
+    agents,
+    floatingips,
+    networks,
+    ports,
+    quotas,
+    rbac_policies,
+    routers,
+    security_groups,
+    subnetpools,
+    subnets,
+    tags,
+    versions,
+)
 
 
 def _unknown_route(status: int, error: MinicloudError, request: web.Request, request_id: str) -> tuple[str, str]:
@@ -26,4 +39,7 @@ DIALECT = Dialect(
     fields=True,
     catalog=(("network", ""),),
 )
-ROUTES = [*versions.ROUTES, *networks.ROUTES, *subnets.ROUTES, *ports.ROUTES, *security_groups.ROUTES]
+ROUTES = [
+    *versions.ROUTES, *networks.ROUTES, *subnets.ROUTES, *ports.ROUTES, *security_groups.ROUTES, *routers.ROUTES,
+    *floatingips.ROUTES, *subnetpools.ROUTES, *rbac_policies.ROUTES, *quotas.ROUTES, *tags.ROUTES, *agents.ROUTES,
+]  # fmt: skip

@@ -17,7 +17,8 @@ from minicloud.core.errors import Invalid
 from minicloud.core.store import Page, Table
 
 Sql = tuple[str, Sequence[Any]]
-Special = Callable[[list[str], Call], Sql]
+Texts = list[str]  # `list` names a method below
+Special = Callable[[Texts, Call], Sql]
 PAGING = {"limit", "marker", "page_reverse", "sort_key", "sort_dir", "fields"}
 TRUE, FALSE = {"true", "1", "yes", "on", "t"}, {"false", "0", "no", "off", "f"}
 
@@ -69,7 +70,7 @@ class Collection:
 
         return listed(read, page)
 
-    def _condition(self, name: str, values: list[str], names: Mapping[str, str], call: Call) -> Sql:
+    def _condition(self, name: str, values: Texts, names: Mapping[str, str], call: Call) -> Sql:
         if name in self.special:
             return self.special[name](values, call)
         if "tags" in self.table.columns and name in TAG_FILTERS:

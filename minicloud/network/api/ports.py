@@ -36,7 +36,7 @@ if TYPE_CHECKING:
 
 PLUMBER = Setting(policy=ADMIN_OR_SERVICE)
 FIXED_IPS = array(
-    Schema("fixed_ip", Field("subnet_id", nullable(TEXT), create=OPTIONAL), Field("ip_address", IP, create=OPTIONAL)), high=32
+    Schema("fixed_ip", Field("subnet_id", nullable(TEXT), create=OPTIONAL, update=OPTIONAL), Field("ip_address", IP, create=OPTIONAL, update=OPTIONAL)), high=32
 )
 ADDRESS_PAIRS = array(
     Schema("pair", Field("ip_address", Type({"anyOf": [{"type": "string", "format": "ip"}, {"type": "string", "format": "cidr"}]}),

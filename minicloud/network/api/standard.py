@@ -31,11 +31,12 @@ from minicloud.core.errors import Invalid
 PROJECT_ID = string(high=255)
 TAGS = array(string(low=1, high=255), high=50)
 HOST_ROUTES = array(
-    Schema("route", Field("destination", CIDR, create=OPTIONAL), Field("nexthop", IP, create=OPTIONAL),
+    Schema("route", Field("destination", CIDR, create=OPTIONAL, update=OPTIONAL), Field("nexthop", IP, create=OPTIONAL, update=OPTIONAL),
            rules={"required": ["destination", "nexthop"]})
 )  # fmt: skip
 POOLS = array(
-    Schema("pool", Field("start", IP, create=OPTIONAL), Field("end", IP, create=OPTIONAL), rules={"required": ["start", "end"]})
+    Schema("pool", Field("start", IP, create=OPTIONAL, update=OPTIONAL), Field("end", IP, create=OPTIONAL, update=OPTIONAL),
+           rules={"required": ["start", "end"]})
 )
 HINTS = array(string(high=255), high=16)
 ADMIN_OR_SERVICE = ADMIN_POLICY | SERVICE

@@ -7,7 +7,7 @@ from minicloud.api.dialect import Dialect, Microversions
 from minicloud.api.paging import next_link
 from minicloud.api.route import Route
 from minicloud.core.errors import NoCapacity, OverQuota
-from minicloud.volume.api import messages, versions, volumes
+from minicloud.volume.api import attachments, messages, metadata, snapshots, versions, volume_actions, volumes
 
 DIALECT = Dialect(
     service="volume",
@@ -26,5 +26,9 @@ DIALECT = Dialect(
 ROUTES: list[Route] = [
     *versions.ROUTES,
     *volumes.ROUTES,
+    *volume_actions.ROUTES,
+    *metadata.ROUTES,
+    *snapshots.ROUTES,
+    *attachments.ROUTES,
     *messages.ROUTES,
 ]

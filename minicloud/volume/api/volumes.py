@@ -89,6 +89,12 @@ def _upgrade(body: dict[str, Any], version: Version) -> dict[str, Any]:
     return newest
 
 
+def _metadata(one: Shown, call: Call) -> dict[str, str]:
+    """The user's pairs, and the read-only flag once somebody has set it."""
+    flag = {} if one.row.read_only is None else {"readonly": str(one.row.read_only)}
+    return one.row.metadata | flag
+
+
 def _once_made(name: str) -> Any:
     """A getter of a key that the answer to a creation doesn't have."""
     return lambda one, call: MISSING if call.request.method == "POST" else getattr(one.row, name)
@@ -120,7 +126,7 @@ VOLUME = Schema(
     Field("imageRef", NULLABLE_TEXT, create=OPTIONAL),
     Field("image_id", NULLABLE_TEXT, create=OPTIONAL),
     Field("backup_id", NULLABLE_UUID, create=OPTIONAL, since=(3, 47)),
-    Field("metadata", nullable(METADATA), "row.metadata", out=True, create=OPTIONAL, update=OPTIONAL),
+    Field("metadata", nullable(METADATA), _metadata, out=True, create=OPTIONAL, update=OPTIONAL),
     Field("links", TEXT, lambda one, call: lists.links(call, "volumes", one.row.id), out=True),
     Field("user_id", TEXT, "row.user_id", out=True),
     Field("bootable", TEXT, lambda one, call: str(one.row.bootable).lower(), out=True),
