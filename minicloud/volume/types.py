@@ -222,3 +222,26 @@ def _require_free_name(db: Db, name: str) -> None:
 def _require_not_default(kind: VolumeType, verb: str) -> None:
     if kind.name == DEFAULT:
         raise Invalid(f"Cannot {verb} volume type {kind.name}: it is the default one.")
+
+
+# --- a project's own default -----------------------------------------------------------------------------------------
+
+
+def own_defaults(volume: Volume) -> dict[str, str]:
+    """Project -> the type of its volumes for which none is asked, where it has one of its own."""
+
+    def find(db: Db) -> dict[str, str]:
+        return dict(db.execute("SELECT project_id, type_id FROM default_volume_types ORDER BY 1").fetchall())
+
+    return volume.store.read(find)
+
+
+async def set_own_default(volume: Volume, project_id: str, type_id: str | None) -> None:
+    """Give a project a default of its own; None takes it away."""
+
+    def change(db: Db) -> None:
+        db.execute("DELETE FROM default_volume_types WHERE project_id = ?", (project_id,))
+        if type_id is not None:
+            db.execute("INSERT INTO default_volume_types VALUES (?, ?)", (project_id, type_id))
+
+    await volume.store.write(change)

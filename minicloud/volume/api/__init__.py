@@ -7,7 +7,18 @@ from minicloud.api.dialect import Dialect, Microversions
 from minicloud.api.paging import next_link
 from minicloud.api.route import Route
 from minicloud.core.errors import NoCapacity, OverQuota
-from minicloud.volume.api import attachments, messages, metadata, snapshots, versions, volume_actions, volumes
+from minicloud.volume.api import (
+    attachments,
+    messages,
+    metadata,
+    quotas,
+    services,
+    snapshots,
+    types,
+    versions,
+    volume_actions,
+    volumes,
+)
 
 DIALECT = Dialect(
     service="volume",
@@ -31,4 +42,7 @@ ROUTES: list[Route] = [
     *snapshots.ROUTES,
     *attachments.ROUTES,
     *messages.ROUTES,
+    *types.ROUTES,
+    *quotas.ROUTES,
+    *services.ROUTES,
 ]
