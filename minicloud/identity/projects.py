@@ -176,6 +176,7 @@ def delete_in(identity: Identity, db: Db, project_id: str) -> None:
     db.execute("DELETE FROM assignments WHERE target_kind IN ('project', 'domain') AND target_id = ?", (project_id,))
     db.execute("DELETE FROM application_credentials WHERE project_id = ?", (project_id,))
     db.execute("DELETE FROM credentials WHERE project_id = ?", (project_id,))
+    db.execute("DELETE FROM limits WHERE ? IN (project_id, domain_id)", (project_id,))
     db.execute("DELETE FROM trusts WHERE project_id = ?", (project_id,))
     db.execute("UPDATE users SET default_project_id = NULL WHERE default_project_id = ?", (project_id,))
     identity.events.publish_in(db, ProjectDeleted(project_id))

@@ -99,6 +99,13 @@ def m003_trusts_and_policies(db: Database) -> None:
     db["policies"].create({"id": str, "type": str, "blob": str, "extra": str}, pk="id")
 
 
+@migrations()
+def m004_unified_limits(db: Database) -> None:
+    common = {"id": str, "service_id": str, "region_id": str, "resource_name": str, "description": str}
+    db["registered_limits"].create({**common, "default_limit": int}, pk="id")
+    db["limits"].create({**common, "project_id": str, "domain_id": str, "resource_limit": int}, pk="id")
+
+
 @dataclass(frozen=True, slots=True)
 class Project:
     """A project, or a domain (`is_domain`; then both ids are None). A top project's parent is its domain."""
@@ -266,6 +273,32 @@ class StoredPolicy:
     extra: dict[str, Any]
 
 
+@dataclass(frozen=True, slots=True)
+class RegisteredLimit:
+    """The default limit of a service's resource."""
+
+    id: str
+    service_id: str
+    region_id: str | None
+    resource_name: str
+    description: str | None
+    default_limit: int
+
+
+@dataclass(frozen=True, slots=True)
+class Limit:
+    """Another limit of a registered one, for one project or one domain."""
+
+    id: str
+    service_id: str
+    region_id: str | None
+    resource_name: str
+    description: str | None
+    project_id: str | None
+    domain_id: str | None
+    resource_limit: int
+
+
 PROJECTS = Table("projects", Project, noun="Project")
 USERS = Table("users", User, noun="User")
 GROUPS = Table("groups", Group, noun="Group")
@@ -279,3 +312,5 @@ ACCESS_RULES = Table("access_rules", AccessRule, noun="Access rule")
 APPLICATION_CREDENTIALS = Table("application_credentials", ApplicationCredential, noun="Application credential")
 TRUSTS = Table("trusts", Trust, noun="Trust")
 POLICIES = Table("policies", StoredPolicy, noun="Policy")
+REGISTERED_LIMITS = Table("registered_limits", RegisteredLimit, noun="Registered limit")
+LIMITS = Table("limits", Limit, noun="Limit")

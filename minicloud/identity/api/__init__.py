@@ -14,6 +14,7 @@ from minicloud.identity.api import (
     grants,
     group_users,
     groups,
+    limits,
     policies,
     projects,
     regions,
@@ -38,5 +39,5 @@ ROUTES = [
     *versions.ROUTES, *auth.ROUTES, *domains.ROUTES, *projects.ROUTES, *users.ROUTES, *groups.ROUTES,
     *group_users.ROUTES, *roles.ROUTES, *grants.ROUTES, *role_assignments.ROUTES, *regions.ROUTES,
     *services.ROUTES, *endpoints.ROUTES, *application_credentials.ROUTES, *credentials.ROUTES, *trusts.ROUTES,
-    *policies.ROUTES,
+    *policies.ROUTES, *limits.ROUTES,
 ]  # fmt: skip
