@@ -212,7 +212,7 @@ async def test_a_domain_manager_stays_in_the_domain(cloud: Cloud) -> None:
     auth = {"identity": {"methods": ["password"], "password": {"user": user}}, "scope": {"domain": {"id": domain["id"]}}}
     cloud.demo.token = (await cloud.demo.post(f"{V3}/auth/tokens", {"auth": auth}, expect=201)).headers["X-Subject-Token"]
     manager = cloud.demo
-    own = await manager.post(f"{V3}/users", {"user": {"name": "u"}}, expect=201)
+    own = await manager.post(f"{V3}/users", {"user": {"name": "u", "domain_id": domain["id"]}}, expect=201)
     assert own["user"]["domain_id"] == domain["id"]
     await manager.post(f"{V3}/users", {"user": {"name": "u", "domain_id": "default"}}, expect=403)
     assert {row["name"] for row in (await manager.get(f"{V3}/users"))["users"]} == {"boss", "u"}

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from minicloud.api.policy import ADMIN, ADMIN_OR_SYSTEM_READER, domain_role
+from minicloud.api.policy import ADMIN, ADMIN_OR_SYSTEM_READER, ANYONE, domain_role
 from minicloud.api.route import Call, Listed, Reply, Route
 from minicloud.api.schema import OPTIONAL, REQUIRED, Field, Schema, nullable
 from minicloud.core.errors import Forbidden, NotFound
 from minicloud.identity import roles
 from minicloud.identity.api.fields import IMMUTABLE, NAME64, NAME255, TEXT, links, values_of
 from minicloud.identity.api.lists import page
-from minicloud.identity.api.rules import sees_all
+from minicloud.identity.api.rules import allow, sees_all
 from minicloud.identity.tables import Role
 
 if TYPE_CHECKING:
@@ -47,20 +47,28 @@ async def create_role(identity: Identity, call: Call) -> Role:
 
 async def show_role(identity: Identity, call: Call) -> Role:
     """One role."""
-    row = roles.show(identity, call.params["role_id"])
-    if not sees_all(call.ctx) and (row is None or row.name not in MANAGED):
-        raise Forbidden(f"You are not authorized to perform the requested action: {call.route.rule}.", code=call.route.rule)
-    return roles.found(row, call.params["role_id"])
+    row = roles.found(roles.show(identity, call.params["role_id"]), call.params["role_id"])
+    managed = row.name in MANAGED and row.domain_id is None and "manager" in call.ctx.roles and call.ctx.domain_id is not None
+    if not managed:
+        allow(call.ctx, call.route.rule, domain_id=None)
+    return row
 
 
 async def update_role(identity: Identity, call: Call) -> Role:
-    """Change a role."""
+    """Change a role; one that isn't there is not found for anybody, as Keystone has it."""
+    _managed(identity, call)
     return await roles.update(identity, call.params["role_id"], values_of(ROLE, call.body))
 
 
 async def delete_role(identity: Identity, call: Call) -> None:
     """Remove a role."""
+    _managed(identity, call)
     await roles.delete(identity, call.params["role_id"])
+
+
+def _managed(identity: Identity, call: Call) -> None:
+    roles.found(roles.show(identity, call.params["role_id"]), call.params["role_id"])
+    allow(call.ctx, call.route.rule, domain_id=None, role="admin")
 
 
 # --- implied roles ---------------------------------------------------------------------------------------------------
@@ -120,9 +128,9 @@ READ = ADMIN_OR_SYSTEM_READER
 ROUTES = [
     Route("GET", "/roles", list_roles, view=ROLE, many=True, policy=SEEN, rule="identity:list_roles"),
     Route("POST", "/roles", create_role, body=ROLE, view=ROLE, status=201, policy=ADMIN, rule="identity:create_role"),
-    Route("GET", ONE, show_role, view=ROLE, policy=SEEN, rule="identity:get_role"),
-    Route("PATCH", ONE, update_role, body=ROLE, view=ROLE, policy=ADMIN, rule="identity:update_role"),
-    Route("DELETE", ONE, delete_role, status=204, policy=ADMIN, rule="identity:delete_role"),
+    Route("GET", ONE, show_role, view=ROLE, policy=ANYONE, rule="identity:get_role"),
+    Route("PATCH", ONE, update_role, body=ROLE, view=ROLE, policy=ANYONE, rule="identity:update_role"),
+    Route("DELETE", ONE, delete_role, status=204, policy=ANYONE, rule="identity:delete_role"),
     Route("GET", IMPLIES, list_implied, policy=READ, rule="identity:list_implied_roles"),
     Route("GET", IMPLIES + "/{implied_role_id}", show_implied, policy=READ, rule="identity:get_implied_role"),
     Route("PUT", IMPLIES + "/{implied_role_id}", create_implied, status=201, policy=ADMIN, rule="identity:create_implied_role"),

@@ -95,10 +95,10 @@ async def show_trust_role(identity: Identity, call: Call) -> dict[str, Any]:
 
 
 def _reached(identity: Identity, call: Call) -> Trust:
-    """A trust that the caller gave or took, or any for those who read everything; others are not found."""
+    """A trust that the caller gave or took, or any for those who read everything; others' are forbidden, as in Keystone."""
     row = trusts.show(identity, call.params["trust_id"])
     if not sees_all(call.ctx) and call.ctx.user_id not in (row.trustor_user_id, row.trustee_user_id):
-        raise NotFound(f"Could not find trust: {row.id}.")
+        raise Forbidden(f"You are not authorized to perform the requested action: {call.route.rule}.", code=call.route.rule)
     return row
 
 

@@ -51,10 +51,10 @@ async def list_users(identity: Identity, call: Call) -> Listed:
 
 
 async def create_user(identity: Identity, call: Call) -> User:
-    """A new user."""
+    """A new user; a domain's manager has to name the domain, as in Keystone."""
     values = values_of(USER, call.body)
+    allow(call.ctx, call.route.rule, domain_id=values.get("domain_id"), role="manager")
     values["domain_id"] = projects.home_of(call.ctx, values.get("domain_id"))
-    allow(call.ctx, call.route.rule, domain_id=values["domain_id"], role="manager")
     values.get("extra", {}).pop("password_expires_at", None)
     return await users.create(identity, **values)
 
