@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import math
 from collections import defaultdict
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import Any, Protocol
@@ -346,6 +347,13 @@ def _refuse_constant(text: str) -> None:
     raise ValueError(f"{text} is no JSON number")
 
 
+def _finite(text: str) -> float:
+    number = float(text)
+    if math.isinf(number):
+        raise ValueError(f"{text[:20]} is too large a number")
+    return number
+
+
 async def _json_of(request: web.Request, media: Sequence[str]) -> Any:
     if "Content-Type" in request.headers and request.content_type not in media and request.can_read_body:
         raise UnsupportedMedia(f"Cannot read a body of type {request.content_type[:80]}: send {' or '.join(media)}.")
@@ -353,7 +361,10 @@ async def _json_of(request: web.Request, media: Sequence[str]) -> Any:
     if not raw:
         return None
     try:
-        return json.loads(raw, parse_constant=_refuse_constant)
+        told = json.loads(raw, parse_constant=_refuse_constant, parse_float=_finite)
+        if b"\\ud" in raw.lower():  # halves of surrogate pairs are no text: nothing could store or send them
+            json.dumps(told, ensure_ascii=False).encode()
+        return told
     except (ValueError, RecursionError) as error:
         raise Invalid(f"Cannot read the body: Malformed JSON: {error}.") from None
 

@@ -43,7 +43,7 @@ def show(compute: Compute, server_id: str, request_id: str) -> InstanceAction:
     """What one request did to a server."""
     found = compute.store.read(_of_request_in, server_id, request_id)
     if found is None:
-        raise NotFound(f"Action for request_id {request_id} on instance {server_id} not found")
+        raise NotFound(f"Action for request_id {request_id} on instance {server_id} not found.")
     return found
 
 

@@ -73,7 +73,7 @@ async def attach_volume(
         states.require(server, "attach_volume", ctx)
         taken = {one.device for one in BLOCK_DEVICES.where(db, "server_id = ?", (server_id,))}
         if BLOCK_DEVICES.first(db, "server_id = ? AND volume_id = ?", (server_id, volume_id)):
-            raise Invalid(f"Invalid volume: volume {volume_id} is already attached to instances: {server_id}")
+            raise Invalid(f"Invalid volume: volume {volume_id} is already attached to instances: {server_id}.")
         if device is not None and device in taken:
             raise Conflict(f"The supplied device path ({device}) is in use.")
         name = device if device is not None and device.startswith("/dev/vd") else free_device(taken)
@@ -121,7 +121,7 @@ async def detach_volume(compute: Compute, ctx: Context, server_id: str, volume_i
         device = device_in(db, server_id, volume_id)
         states.require(server, "detach_volume", ctx)
         if device.boot_index == 0:
-            raise Invalid("Cannot detach a root device volume")
+            raise Invalid("Cannot detach a root device volume.")
         actions.begin_in(db, ctx, server, "detach_volume", compute.now())
         compute.operations.enlist_in(db, ctx, "server.detach_volume", server.subject, device=device.id)
 
@@ -147,7 +147,7 @@ def device_in(db: Db, server_id: str, volume_id: str) -> BlockDevice:
     """A volume that a server has."""
     found = BLOCK_DEVICES.first(db, "server_id = ? AND volume_id = ?", (server_id, volume_id))
     if found is None:
-        raise NotFound(f"Instance {server_id} is not attached to volume {volume_id}")
+        raise NotFound(f"Instance {server_id} is not attached to volume {volume_id}.")
     return found
 
 

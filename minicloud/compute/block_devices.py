@@ -54,7 +54,7 @@ def wanted(disks: Sequence[NewDisk], image_id: str | None) -> list[NewDisk]:
         raise Invalid("Block Device Mapping is Invalid: Boot sequence for the instance and image/block device mapping "
                       "combination is not valid.")  # fmt: skip
     elif not roots:
-        raise Invalid("Missing imageRef attribute")
+        raise Invalid("Missing imageRef attribute.")
     boot = sorted(disk.boot_index for disk in every if disk.boot_index is not None and disk.boot_index >= 0)
     if boot != list(range(len(boot))):
         raise Invalid("Block Device Mapping is Invalid: the boot indexes must count up from 0, each once.")

@@ -35,7 +35,7 @@ def show(compute: Compute, user_id: str, name: str) -> KeyPair:
     """A user's key pair by its name."""
     found = compute.store.read(find_in, user_id, name)
     if found is None:
-        raise NotFound(f"Keypair {name} not found for user {user_id}")
+        raise NotFound(f"Keypair {name} not found for user {user_id}.")
     return found
 
 
@@ -96,7 +96,7 @@ async def delete(compute: Compute, user_id: str, name: str) -> None:
     def remove(db: Db) -> None:
         found = find_in(db, user_id, name)
         if found is None or found.id is None:
-            raise NotFound(f"Keypair {name} not found for user {user_id}")
+            raise NotFound(f"Keypair {name} not found for user {user_id}.")
         KEYPAIRS.delete(db, found.id)
 
     await compute.store.write(remove)

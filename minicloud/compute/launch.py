@@ -95,7 +95,7 @@ async def accept(compute: Compute, ctx: Context, new: NewServer) -> list[Server]
     if new.max_count > 1 and isinstance(new.networks, list) and any(one.port_id or one.fixed_ip for one in new.networks):
         raise Invalid("Cannot make several servers with one port or one fixed address: leave it out.")
     if new.max_count > 1 and any(disk.source == "volume" for disk in disks):
-        raise Invalid("Cannot attach one or more volumes to multiple instances")
+        raise Invalid("Cannot attach one or more volumes to multiple instances.")
     for index in range(new.max_count):
         server = Server(
             id=str(uuid.uuid4()), number=0, project_id=ctx.project_id or "", user_id=ctx.user_id,
@@ -232,7 +232,7 @@ def _check_place(compute: Compute, ctx: Context, new: NewServer) -> None:
         if host != services.host_name(compute):
             raise Invalid(f"Compute host {host} could not be found.")
     if zone and zone not in aggregates.zones(compute):
-        raise Invalid("The requested availability zone is not available")
+        raise Invalid("The requested availability zone is not available.")
     group = new.hints.get("group")
     if group is not None:
         try:

@@ -69,4 +69,4 @@ def require_metadata_in(quotas: Quotas, db: Db, project_id: str, metadata: Mappi
     """A server's metadata may have so many items."""
     limit = quotas.limits(db, project_id)["metadata_items"]
     if limit != UNLIMITED and len(metadata) > limit:
-        raise OverQuota(f"Maximum number of metadata items exceeds {limit}", code="metadata_items")
+        raise OverQuota(f"Maximum number of metadata items exceeds {limit}.", code="metadata_items")

@@ -82,7 +82,7 @@ def join_in(db: Db, compute: Compute, server: Server) -> None:
     limit = compute.quotas.limits(db, server.project_id)["server_group_members"]
     count = SERVERS.count(db, "server_group_id = ? AND deleted = 0", (server.server_group_id,))
     if limit != UNLIMITED and count >= limit:
-        raise OverQuota("Quota exceeded, too many servers in group", code="server_group_members")
+        raise OverQuota("Quota exceeded, too many servers in group.", code="server_group_members")
 
 
 def require_room(compute: Compute, server: Server) -> None:

@@ -95,7 +95,7 @@ async def change_tags(
         states.require(server, "change_tags", ctx)
         edited = list(dict.fromkeys(edit(list(server.tags))))
         if len(edited) > TAGS_MOST:
-            raise Invalid(f"The number of tags exceeded the per-server limit {TAGS_MOST}")
+            raise Invalid(f"The number of tags exceeded the per-server limit {TAGS_MOST}.")
         SERVERS.change(db, server_id, tags=edited, updated_at=compute.now())
         return edited
 
@@ -105,7 +105,7 @@ async def change_tags(
 def require_tag(server: Server, tag: str) -> None:
     """`NotFound` if a server doesn't bear the tag."""
     if tag not in server.tags:
-        raise NotFound(f"Server {server.id} has no tag '{tag}'")
+        raise NotFound(f"Server {server.id} has no tag '{tag}'.")
 
 
 async def lock(compute: Compute, ctx: Context, server_id: str, reason: str | None) -> None:
@@ -125,7 +125,7 @@ async def unlock(compute: Compute, ctx: Context, server_id: str) -> None:
     def change(db: Db) -> None:
         server = compute.visible_in(db, ctx, server_id)
         if server.locked == "admin" and not ctx.is_admin:
-            raise Conflict(f"Instance {server_id} is locked")
+            raise Conflict(f"Instance {server_id} is locked.")
         SERVERS.change(db, server_id, locked="", locked_reason=None, updated_at=compute.now())
 
     await compute.store.write(change)

@@ -86,16 +86,16 @@ def require(server: Server, action: str, ctx: Context) -> None:
     require_unlocked(server, ctx)
     if action in ALLOWED and server.vm_state not in ALLOWED[action]:
         told = action.split()[0]
-        raise Conflict(f"Cannot '{told}' instance {server.id} while it is in vm_state {server.vm_state}")
+        raise Conflict(f"Cannot '{told}' instance {server.id} while it is in vm_state {server.vm_state}.")
     if server.task_state is not None and action not in WHILE_BUSY:
         told = action.split()[0]
-        raise Conflict(f"Cannot '{told}' instance {server.id} while it is in task_state {server.task_state}")
+        raise Conflict(f"Cannot '{told}' instance {server.id} while it is in task_state {server.task_state}.")
 
 
 def require_unlocked(server: Server, ctx: Context) -> None:
     """Raise `Conflict` if the server is locked against this caller; administrators pass."""
     if server.locked and not ctx.is_admin:
-        raise Conflict(f"Instance {server.id} is locked")
+        raise Conflict(f"Instance {server.id} is locked.")
 
 
 _STATUS = {

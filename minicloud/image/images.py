@@ -109,7 +109,7 @@ async def create(image: Image, ctx: Context, new: NewImage) -> ImageRow:
 
     def insert(db: Db) -> ImageRow:
         if IMAGES.get(db, row.id) is not None:
-            raise Conflict(f"Image ID {row.id} already exists!")
+            raise Conflict(f"Image ID {row.id} already exists.")
         return IMAGES.insert(db, row)
 
     return await image.store.write(insert)
@@ -148,7 +148,7 @@ async def set_status(
         if row is None:
             raise not_found(image_id)
         if row.status not in expect:
-            raise Conflict(f"Image status transition from {row.status} to {status} is not allowed")
+            raise Conflict(f"Image status transition from {row.status} to {status} is not allowed.")
         return IMAGES.change(db, image_id, status=status, updated_at=stamp(image.clock.now()), **values)
 
     return await image.store.write(move)

@@ -44,7 +44,7 @@ async def create(image: Image, ctx: Context, image_id: str, member_id: str) -> M
 
     def insert(db: Db) -> Member:
         if _get(db, row.id, member_id) is not None:
-            raise Conflict(f"Member {member_id} is duplicated for image {row.id}")
+            raise Conflict(f"Member {member_id} is duplicated for image {row.id}.")
         if MEMBERS.count(db, "image_id = ?", (row.id,)) >= MEMBERS_LIMIT:
             raise TooLarge(f"The limit on allowed image members ({MEMBERS_LIMIT}) has been exceeded for this image.")
         return MEMBERS.insert(db, Member(row.id, member_id, "pending", now, now))

@@ -43,7 +43,7 @@ async def test_a_lock_keeps_its_owner_out_but_no_administrator(yard: Yard) -> No
     shown = await yard.show(server_id)
     assert (shown["locked"], shown["locked_reason"]) == (True, "mine")
     refused = await yard.act(server_id, "os-stop", expect=409)
-    assert refused["conflictingRequest"]["message"] == f"Instance {server_id} is locked"
+    assert refused["conflictingRequest"]["message"] == f"Instance {server_id} is locked."
     await yard.demo.delete(f"{SERVERS}/{server_id}", expect=409)
     await yard.act(server_id, "os-stop", client=yard.cloud.admin)
     await yard.act(server_id, "unlock")

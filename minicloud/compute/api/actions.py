@@ -49,7 +49,7 @@ async def list_actions(compute: Compute, call: Call) -> Reply:
         if marker is not None:
             places = [index for index, row in enumerate(rows) if row.request_id == marker]
             if not places:
-                raise Invalid(f"marker [{marker}] not found")
+                raise Invalid(f"Marker [{marker}] not found.")
             rows = rows[places[0] + 1 :]
         if limit is not None and int(limit) < len(rows):
             rows = rows[: int(limit)]

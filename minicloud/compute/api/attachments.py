@@ -64,7 +64,7 @@ async def show_attachment(compute: Compute, call: Call) -> BlockDevice:
     for one in _volumes(compute, call):
         if one.volume_id == call.params["volume_id"]:
             return one
-    raise NotFound(f"Instance {call.params['server_id']} is not attached to volume {call.params['volume_id']}")
+    raise NotFound(f"Instance {call.params['server_id']} is not attached to volume {call.params['volume_id']}.")
 
 
 async def create_attachment(compute: Compute, call: Call) -> BlockDevice:

@@ -68,7 +68,7 @@ def _number(call: Call, name: str) -> int | None:
     if text is None:
         return None
     if not text.isascii() or not text.isdigit() or len(text) > 18:
-        raise Invalid(f"Invalid {name} filter [{text[:40]}]")
+        raise Invalid(f"Invalid {name} filter [{text[:40]}].")
     return int(text)
 
 
@@ -83,7 +83,7 @@ def _is_public(call: Call) -> bool | None:
         return True
     if lowered in ("0", "false", "f", "no", "n", "off"):
         return False
-    raise Invalid(f"Invalid is_public filter [{text[:40]}]")
+    raise Invalid(f"Invalid is_public filter [{text[:40]}].")
 
 
 async def list_flavors(compute: Compute, call: Call) -> Listed:
@@ -142,7 +142,7 @@ async def show_spec(compute: Compute, call: Call) -> Reply:
 async def update_spec(compute: Compute, call: Call) -> Reply:
     """`PUT .../os-extra_specs/{key}`."""
     if call.params["key"] not in call.body:
-        raise Invalid("Request body and URI mismatch")
+        raise Invalid("Request body and URI mismatch.")
     await flavors.set_extra_specs(compute, call.params["flavor_id"], call.body)
     return Reply(call.body)
 

@@ -92,7 +92,7 @@ def _paged_out(compute: Compute, call: Call) -> bool:
         return call.query.get("limit") == "0"
     known = compute.placement.provider_id if call.at_least(2, 53) else str(NUMBER)
     if marker != known:
-        raise Invalid(f"marker [{marker}] not found")
+        raise Invalid(f"Marker [{marker}] not found.")
     return True
 
 

@@ -53,7 +53,7 @@ async def show_interface(compute: Compute, call: Call) -> Reply:
     for port in compute.network.ports_of(server.id):
         if port.id == call.params["port_id"]:
             return Reply({"interfaceAttachment": _view(compute, call, port)})
-    raise NotFound(f"Instance {server.id} does not have a port with id {call.params['port_id']}")
+    raise NotFound(f"Instance {server.id} does not have a port with id {call.params['port_id']}.")
 
 
 async def create_interface(compute: Compute, call: Call) -> Reply:
@@ -62,7 +62,7 @@ async def create_interface(compute: Compute, call: Call) -> Reply:
     if body.get("port_id") and (body.get("net_id") or body.get("fixed_ips")):
         raise Invalid("Must not input both network_id and port_id" if body.get("net_id") else "Cannot use fixed_ips with a port_id.")
     if body.get("fixed_ips") and not body.get("net_id"):
-        raise Invalid("Must input network_id when request IP address")
+        raise Invalid("Cannot choose an address without a network: fixed_ips needs net_id.")
     request = None
     if body.get("net_id") or body.get("port_id"):
         fixed = body["fixed_ips"][0]["ip_address"] if body.get("fixed_ips") else None

@@ -44,14 +44,14 @@ async def show_item(compute: Compute, call: Call) -> Reply:
     """`GET .../metadata/{key}`."""
     known, key = compute.server(call.ctx, call.params["server_id"]).metadata, call.params["key"]
     if key not in known:
-        raise NotFound("Metadata item was not found")
+        raise NotFound("Metadata item was not found.")
     return Reply({"meta": {key: known[key]}})
 
 
 async def set_item(compute: Compute, call: Call) -> Reply:
     """`PUT .../metadata/{key}`."""
     if call.params["key"] not in call.body:
-        raise Invalid("Request body and URI mismatch")
+        raise Invalid("Request body and URI mismatch.")
     await servers.change_metadata(compute, call.ctx, call.params["server_id"], lambda known: {**known, **call.body})
     return Reply({"meta": call.body})
 
@@ -62,7 +62,7 @@ async def delete_item(compute: Compute, call: Call) -> None:
 
     def without(known: dict[str, str]) -> dict[str, str]:
         if key not in known:
-            raise NotFound("Metadata item was not found")
+            raise NotFound("Metadata item was not found.")
         return {name: value for name, value in known.items() if name != key}
 
     await servers.change_metadata(
@@ -81,7 +81,7 @@ async def show_addresses(compute: Compute, call: Call) -> Reply:
     row = server_view.one(compute, compute.server(call.ctx, call.params["server_id"]))
     known, name = server_view.addresses(row, extended=False), call.params["network_label"]
     if name not in known:
-        raise NotFound("Instance is not a member of specified network")
+        raise NotFound("Instance is not a member of specified network.")
     return Reply({name: known[name]})
 
 

@@ -123,7 +123,7 @@ async def read(call: Call) -> tuple[NewServer, str, bool]:
     least = body.get("min_count", 1)
     most = body.get("max_count", least)
     if least > most:
-        raise Invalid("min_count must be <= max_count")
+        raise Invalid("Cannot make these servers: min_count must be <= max_count.")
     if body.get("personality"):
         raise Invalid("Cannot write files into the image: put them into user_data, which cloud-init obeys.")
     if body.get("trusted_image_certificates"):

@@ -64,7 +64,7 @@ async def change_by_name(compute: Compute, call: Call) -> Reply:
     row = services.find_binary(compute, host=body["host"], binary=body["binary"])
     if verb == "force-down":
         if "forced_down" not in body:
-            raise Invalid("Missing forced_down field")
+            raise Invalid("Missing forced_down field.")
         row = await services.change(compute, row.id, forced_down=body["forced_down"])
         told: dict[str, Any] = {"forced_down": row.forced_down}
     else:

@@ -79,9 +79,9 @@ async def list_images(image: Image, call: Call) -> Listed:
     """One page of images, narrowed by any attribute."""
     for name in ("limit",):
         if call.query.get(name, "0").startswith("-"):
-            raise Invalid("limit param must be positive")
+            raise Invalid("Cannot list so many: limit must be a positive number.")
     if "sort" in call.query and ("sort_key" in call.query or "sort_dir" in call.query):
-        raise Invalid("Old and new sorting syntax cannot be combined")
+        raise Invalid("Old and new sorting syntax cannot be combined.")
     newest = (("created_at", False), ("id", False))
     page = page_of(call, columns=SORTABLE, default_sort=newest, default_limit=25)
     filters = _filters(call)

@@ -78,7 +78,7 @@ class Collection:
         if name == "changed_since" and "updated_at" in self.table.columns:
             return "updated_at >= ?", [_moment(values[0])]
         if name not in names:
-            raise Invalid(f"['{name[:80]}'] is invalid attribute for filtering", code="HTTPBadRequest")
+            raise Invalid(f"Cannot filter by {name[:80]}: ['{name[:80]}'] is invalid attribute for filtering.", code="HTTPBadRequest")
         column = names[name]
         kind = self.table.row.__annotations__[column]
         if "bool" in kind:
