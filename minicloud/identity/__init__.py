@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections import OrderedDict
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Concatenate, ParamSpec, TypeVar
+from typing import Any, Concatenate, ParamSpec, TypeVar
 
 from minicloud.api.dialect import Dialect
 from minicloud.api.route import Route
@@ -20,7 +20,7 @@ from minicloud.core.errors import Unauthenticated
 from minicloud.core.foundation import Foundation
 from minicloud.core.reconcile import Reconciler
 from minicloud.core.store import Db
-from minicloud.identity import access_rules, bootstrap, login, rights, tables
+from minicloud.identity import access_rules, bootstrap, catalog, login, rights, tables
 from minicloud.identity.access_rules import Rule
 from minicloud.identity.api import DIALECT, ROUTES
 from minicloud.identity.keys import KeyRing
@@ -35,6 +35,9 @@ P = ParamSpec("P")
 R = TypeVar("R")
 REMEMBERED = 10_000
 """Tokens whose rights are kept in memory."""
+
+CATALOGUES = 1_000
+"""Catalogues kept in memory: one per scope, user and origin."""
 
 HOURLY = 3600.0
 
@@ -73,6 +76,7 @@ class Identity:
             self.clock, failures=self.options.login_failures, window=self.options.login_window_seconds
         )
         self._known: OrderedDict[str, Rights] = OrderedDict()
+        self._catalogues: dict[tuple[Scope, str, str], list[dict[str, Any]]] = {}
 
     # --- life ----------------------------------------------------------------------------------------------------
 
@@ -124,6 +128,17 @@ class Identity:
     def user(self, user_id: str) -> User | None:
         """A user by id."""
         return self.store.read(USERS.get, user_id)
+
+    def catalogue(self, token: Token, *, origin: str) -> list[dict[str, Any]]:
+        """The catalogue as a token tells it; `origin` is where the client finds the cloud."""
+        key = (token.scope, token.user_id, origin)
+        found = self._catalogues.get(key)
+        if found is None:
+            if len(self._catalogues) >= CATALOGUES:
+                self._catalogues.clear()
+            read = self.store.read(catalog.catalogue, token.scope, token.user_id, origin=origin)
+            found = self._catalogues[key] = read
+        return found
 
     # --- tokens --------------------------------------------------------------------------------------------------
 
@@ -187,10 +202,14 @@ class Identity:
         """A transaction that changes who may what; what memory knew of it is forgotten before it is answered."""
 
         def run(db: Db) -> R:
-            db.after_commit(self._known.clear)
+            db.after_commit(self._forget)
             return fn(db, *args, **kwargs)
 
         return await self.store.write(run)
+
+    def _forget(self) -> None:
+        self._known.clear()
+        self._catalogues.clear()
 
 
 def _context(found: Rights, request_id: str) -> Context:

@@ -16,7 +16,6 @@ from minicloud.identity import login, scopes
 from minicloud.identity.api import domains, projects
 from minicloud.identity.api.fields import origin
 from minicloud.identity.api.lists import is_true
-from minicloud.identity.catalog import catalogue
 
 if TYPE_CHECKING:
     from minicloud.identity import Identity, Rights
@@ -65,7 +64,7 @@ async def show_catalog(identity: Identity, call: Call) -> dict[str, Any]:
     token = identity.token_of(call.request.headers["X-Auth-Token"]).token
     if token.scope.kind == "unscoped":
         raise Forbidden("Cannot show a catalogue: the token has no scope.")
-    listing = identity.store.read(lambda db: catalogue(db, token.scope, token.user_id, origin=origin(identity, call)))
+    listing = identity.catalogue(token, origin=origin(identity, call))
     return {"catalog": listing, "links": {"next": None, "self": f"{call.root}/auth/catalog", "previous": None}}
 
 
@@ -127,7 +126,7 @@ def _token_body(identity: Identity, call: Call, found: Rights) -> dict[str, Any]
     if token.scope.kind != "unscoped":
         body["roles"] = [{"id": role.id, "name": role.name} for role in found.roles]
         if not is_true(call, "nocatalog"):
-            body["catalog"] = identity.store.read(lambda db: catalogue(db, token.scope, token.user_id, origin=origin(identity, call)))
+            body["catalog"] = identity.catalogue(token, origin=origin(identity, call))
     if found.trust is not None:
         body["OS-TRUST:trust"] = {
             "id": found.trust.id,
