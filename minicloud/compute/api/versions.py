@@ -80,6 +80,14 @@ async def show_version(compute: Compute, call: Call) -> Reply:
     return Reply({"version": {**document, "links": [*document["links"], described], "media-types": _MEDIA}})
 
 
+async def show_old_version(compute: Compute, call: Call) -> Reply:
+    """`GET /compute/v2`: told of, and not spoken: the version document's `version` is empty."""
+    media = [{"base": "application/json", "type": "application/vnd.openstack.compute+json;version=2"}]
+    described = {"rel": "describedby", "type": "text/html", "href": "http://docs.openstack.org/"}
+    document = _old(call)
+    return Reply({"version": {**document, "links": [*document["links"], described], "media-types": media}})
+
+
 def _extension(alias: str, name: str, description: str) -> dict[str, Any]:
     return {
         "alias": alias, "name": name, "description": description, "links": [],
@@ -102,6 +110,7 @@ async def show_extension(compute: Compute, call: Call) -> Reply:
 
 ROUTES = [
     Route("GET", "//", list_versions, policy=PUBLIC, rule="public"),
+    Route("GET", "//v2", show_old_version, policy=PUBLIC, rule="public"),
     Route("GET", "", show_version, policy=PUBLIC, rule="public"),
     Route("GET", "/extensions", list_extensions, policy=ANYONE, rule="os_compute_api:extensions"),
     Route("GET", "/extensions/{alias}", show_extension, policy=ANYONE, rule="os_compute_api:extensions"),
