@@ -242,11 +242,6 @@ class Compute:
             await self.hypervisor.detach_nic(server_id, port_id)
 
     @undo
-    async def forget_device(self, server_id: str, device_id: str) -> None:
-        """The row of a disk that could not be attached is gone."""
-        await self.store.write(BLOCK_DEVICES.delete_where, "id = ? AND server_id = ?", (device_id, server_id))
-
-    @undo
     async def discard_snapshot(self, server_id: str, image_id: str) -> None:
         """The image and the draft file of a snapshot that could not be made are gone."""
         await snapshot.discard(self, server_id, image_id)

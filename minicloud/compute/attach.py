@@ -16,7 +16,7 @@ from minicloud.compute.states import Task
 from minicloud.compute.tables import BLOCK_DEVICES, SERVERS, BlockDevice, Server
 from minicloud.core.context import Context
 from minicloud.core.errors import Conflict, Invalid, MinicloudError, NotFound
-from minicloud.core.operations import Operation
+from minicloud.core.operations import Operation, insist
 from minicloud.core.store import Db
 from minicloud.host.hypervisor import Power
 
@@ -98,7 +98,6 @@ async def attach_volume(
 
 async def _attach_volume(compute: Compute, op: Operation) -> None:
     server = compute.row_of(op.subject)
-    await op.on_failure(compute.forget_device, server.id, op.arguments["device"])
     device = compute.store.read(BLOCK_DEVICES.need, op.arguments["device"])
     await op.on_failure(compute.volume.release, device.volume_id, server.id)
     device = await launch.connect(compute, op.ctx, server.id, device)
@@ -133,8 +132,8 @@ async def _detach_volume(compute: Compute, op: Operation) -> None:
     device = compute.store.read(BLOCK_DEVICES.get, op.arguments["device"])
     if device is None or device.volume_id is None:  # the crash came after the last step
         return
-    await compute.unplug_disk(server.id, domain.disk_id(device))
-    await compute.volume.release(device.volume_id, server.id)
+    await insist(compute.unplug_disk, server.id, domain.disk_id(device))
+    await insist(compute.volume.release, device.volume_id, server.id)
 
     def forget(db: Db) -> None:
         BLOCK_DEVICES.delete(db, device.id)
@@ -236,8 +235,8 @@ async def detach_interface(compute: Compute, ctx: Context, server_id: str, port_
 
 async def _detach_interface(compute: Compute, op: Operation) -> None:
     server, port_id = compute.row_of(op.subject), op.arguments["port_id"]
-    await compute.unplug_nic(server.id, port_id)
-    await compute.network.unplug(port_id, server.id)
+    await insist(compute.unplug_nic, server.id, port_id)
+    await insist(compute.network.unplug, port_id, server.id)
 
     def forget(db: Db) -> None:
         row = SERVERS.need(db, server.id)
@@ -256,7 +255,9 @@ def _done(db: Db, compute: Compute, op: Operation) -> None:
 
 
 def failed(compute: Compute, db: Db, op: Operation, error: MinicloudError) -> None:
-    """The server stays as it was before; its history says why."""
+    """The server stays as it was before, without the disk that it did not get; its history says why."""
+    if op.kind == "server.attach_volume":
+        BLOCK_DEVICES.delete(db, op.arguments["device"])
     server: Server | None = SERVERS.get(db, op.subject.removeprefix("server/"))
     if server is not None:
         event = op.kind.replace("server.", "compute_")

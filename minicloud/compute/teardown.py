@@ -9,7 +9,7 @@ from minicloud.compute.states import Task, Vm, require_unlocked
 from minicloud.compute.tables import BLOCK_DEVICES, INSTANCE_ACTIONS, SERVERS
 from minicloud.core.context import Context
 from minicloud.core.errors import MinicloudError
-from minicloud.core.operations import Operation
+from minicloud.core.operations import Operation, insist
 from minicloud.core.store import Db
 
 if TYPE_CHECKING:
@@ -41,20 +41,20 @@ async def accept(compute: Compute, ctx: Context, server_id: str) -> None:
 async def run(compute: Compute, op: Operation) -> None:
     """Machine, ports, volumes, files, claim, row: gone, in this order."""
     server = compute.row_of(op.subject)
-    await compute.remove_domain(server.id)
+    await insist(compute.remove_domain, server.id)
     for port_id in {nic["port_id"] for nic in server.nics} | {port.id for port in compute.network.ports_of(server.id)}:
-        await compute.network.unplug(port_id, server.id)
+        await insist(compute.network.unplug, port_id, server.id)
     for device in compute.devices_of(server.id):
         if device.volume_id is None:
             continue
         if device.delete_on_termination:
-            await compute.volume.discard(device.volume_id, server.id)
+            await insist(compute.volume.discard, device.volume_id, server.id)
         else:
-            await compute.volume.release(device.volume_id, server.id)
+            await insist(compute.volume.release, device.volume_id, server.id)
     for attachment in compute.volume.attached_to(server.id):  # attached by somebody who spoke to the volume service alone
-        await compute.volume.release(attachment.volume_id, server.id)
-    await compute.remove_files(server.id)
-    await compute.placement.release(server.id)
+        await insist(compute.volume.release, attachment.volume_id, server.id)
+    await insist(compute.remove_files, server.id)
+    await insist(compute.placement.release, server.id)
     await compute.store.write(_bury, compute, op)
 
 

@@ -27,7 +27,7 @@ from sqlite_utils.migrations import Migrations
 
 from minicloud.core.clock import Clock, stamp
 from minicloud.core.context import Context
-from minicloud.core.errors import Conflict, Interrupted, MinicloudError
+from minicloud.core.errors import Conflict, Failure, Interrupted, MinicloudError
 from minicloud.core.store import Db, Store, Table
 from minicloud.core.trace import Tracer, render_call
 
@@ -113,6 +113,19 @@ def undo(method: Method) -> Method:
     go only what that one holds."""
     method.__undo__ = True  # type: ignore[attr-defined]
     return method
+
+
+async def insist(call: Callable[..., Awaitable[None]], *arguments: Any) -> None:
+    """One step of a removal: tried again, with the pauses of an undo, before it counts as failed. What removes can't be
+    taken back, so half of it is worse than a wait. `call` must be idempotent."""
+    for pause in UNDO_PAUSES:
+        try:
+            await call(*arguments)
+            return
+        except Failure as failure:
+            log.warning("a removal's step failed and is tried again", call=call.__name__, error=failure.message)
+            await asyncio.sleep(pause)
+    await call(*arguments)
 
 
 @dataclass
