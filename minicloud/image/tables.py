@@ -44,6 +44,22 @@ def m001_images(db: Database) -> None:
     db["image_tasks"].create_index(["image_id"])
 
 
+@migrations()
+def m002_metadefs(db: Database) -> None:
+    db["metadef_namespaces"].create(
+        {
+            "name": str, "owner": str, "visibility": str, "protected": int, "display_name": str, "description": str,
+            "created_at": str, "updated_at": str,
+        },
+        pk="name",
+    )  # fmt: skip
+    db["metadef_items"].create(
+        {"namespace": str, "kind": str, "name": str, "body": str, "created_at": str, "updated_at": str},
+        pk=("namespace", "kind", "name"),
+        foreign_keys=[("namespace", "metadef_namespaces", "name")],
+    )
+
+
 class Status(StrEnum):
     """Where an image is. Only active and deactivated ones have bytes."""
 
@@ -117,6 +133,34 @@ class Task:
     updated_at: str
 
 
+@dataclass(frozen=True, slots=True)
+class Namespace:
+    """A named set of definitions: what may be said of images, servers and volumes, for people to choose from."""
+
+    name: str
+    owner: str | None
+    visibility: str
+    protected: bool
+    display_name: str | None
+    description: str | None
+    created_at: str
+    updated_at: str
+
+
+@dataclass(frozen=True, slots=True)
+class Item:
+    """One definition in a namespace: an object, a property, a tag, or a type of resource that it is about."""
+
+    namespace: str
+    kind: str
+    name: str
+    body: dict[str, Any]
+    created_at: str
+    updated_at: str
+
+
 IMAGES = Table("images", ImageRow, noun="Image")
 MEMBERS = Table("image_members", Member, key="image_id", noun="Image member")
 TASKS = Table("image_tasks", Task, noun="Task")
+NAMESPACES = Table("metadef_namespaces", Namespace, key="name", noun="Metadata definition namespace")
+ITEMS = Table("metadef_items", Item, key="name", noun="Metadata definition")

@@ -5,7 +5,7 @@ from __future__ import annotations
 from minicloud.api import faults, paging
 from minicloud.api.dialect import Dialect
 from minicloud.api.route import Route
-from minicloud.image.api import data, images, imports, members, schemas, versions
+from minicloud.image.api import data, images, imports, members, metadefs, schemas, versions
 
 DIALECT = Dialect(
     service="image",
@@ -25,4 +25,5 @@ ROUTES: list[Route] = [
     *members.ROUTES,
     *imports.ROUTES,
     *schemas.ROUTES,
+    *metadefs.ROUTES,
 ]

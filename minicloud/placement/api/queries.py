@@ -78,7 +78,7 @@ def required(
     unwanted: set[str] = set()
     for text in texts:
         if text.startswith("in:"):
-            names = text.removeprefix("in:").split(",")
+            names = [one.strip() for one in text.removeprefix("in:").split(",")]
             if not any_of:
                 raise Invalid(
                     f"Invalid query string parameters: The format 'in:HW_CPU_X86_VMX,CUSTOM_MAGIC' only supported since "
@@ -88,7 +88,7 @@ def required(
                 raise _malformed(text, name, "in:HW_CPU_X86_VMX,CUSTOM_MAGIC")
             wanted.append(frozenset(names))
             continue
-        for one in text.split(","):
+        for one in map(str.strip, text.split(",")):
             plain = one.removeprefix("!") if forbidding else one
             if not plain or plain.startswith("!"):
                 raise _malformed(text, name, f"HW_CPU_X86_VMX,{'!' if forbidding else ''}CUSTOM_MAGIC")
