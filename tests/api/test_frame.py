@@ -21,7 +21,20 @@ from minicloud.api.policy import ADMIN as ADMIN_ONLY
 from minicloud.api.policy import MEMBER, PUBLIC, READER
 from minicloud.api.route import Call, Listed, Reply, Route
 from minicloud.api.schema import (
-    ADMIN, BOOLEAN, EMPTY, INTEGER, METADATA, NAME, OPTIONAL, REQUIRED, STRICT_BOOLEAN, UUID, Field, Schema, array, string,
+    ADMIN,
+    BOOLEAN,
+    EMPTY,
+    INTEGER,
+    METADATA,
+    NAME,
+    OPTIONAL,
+    REQUIRED,
+    STRICT_BOOLEAN,
+    UUID,
+    Field,
+    Schema,
+    array,
+    string,
 )  # fmt: skip
 from minicloud.core import trace
 from minicloud.core.clock import SystemClock

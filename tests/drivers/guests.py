@@ -87,8 +87,14 @@ class Guest:
                     await asyncio.sleep(0.02)
             yield
         finally:
-            process.kill()
-            await process.wait()
+            await finish(process)
+
+
+async def finish(process: asyncio.subprocess.Process) -> None:
+    """End a program that was started here, unless it has ended by itself."""
+    with contextlib.suppress(ProcessLookupError):
+        process.kill()
+    await process.wait()
 
 
 @contextlib.asynccontextmanager
