@@ -8,34 +8,44 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
 
 FILE = "clouds.yaml"
 """Its name in the state folder."""
 
 
-def clouds_yaml(url: str, region: str, people: Mapping[str, str]) -> str:
-    """A clouds.yaml (JSON is YAML) with one cloud for each user, named as the user and the user's project are.
+@dataclass(frozen=True)
+class Person:
+    """Somebody who may log in, in the domain `default`."""
+
+    user: str
+    project: str
+    password: str
+
+
+def clouds_yaml(url: str, region: str, people: Mapping[str, Person]) -> str:
+    """A clouds.yaml (JSON is YAML) with one cloud for each person.
 
     Args:
         url: of the daemon, "http://127.0.0.1:5050".
         region: its name.
-        people: user name -> password.
+        people: the cloud's name in the file -> who logs in there.
     """
     clouds = {
         name: {
             "auth": {
                 "auth_url": f"{url}/identity",
-                "username": name,
-                "password": password,
-                "project_name": name,
+                "username": person.user,
+                "password": person.password,
+                "project_name": person.project,
                 "user_domain_id": "default",
                 "project_domain_id": "default",
             },
             "region_name": region,
             "identity_api_version": "3",
         }
-        for name, password in people.items()
+        for name, person in people.items()
     }
     return json.dumps({"clouds": clouds}, indent=2) + "\n"
 

@@ -11,7 +11,7 @@ from pathlib import Path
 import click
 
 from minicloud.cli.options import config_of, configured
-from minicloud.clouds import FILE, clouds_yaml, write_private
+from minicloud.clouds import FILE, Person, clouds_yaml, write_private
 from minicloud.config import Config
 
 
@@ -60,7 +60,7 @@ def _tell(config: Config, password: str | None, *, first: bool, made: bool) -> N
     if not first or password is None:
         return
     clouds = config.state / FILE
-    write_private(clouds, clouds_yaml(config.public_url, config.api.region, {"admin": password}))
+    write_private(clouds, clouds_yaml(config.public_url, config.api.region, {"admin": Person("admin", "admin", password)}))
     if made:
         click.echo(
             f"The administrator is admin, with the password {password} (told this once; {clouds} has it).", err=True

@@ -17,7 +17,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-from minicloud.clouds import FILE, clouds_yaml, variables, write_private
+from minicloud.clouds import FILE, Person, clouds_yaml, variables, write_private
 from minicloud.config import Api, Config, Paths, render
 from minicloud.core.errors import Unavailable
 from minicloud.host import run
@@ -98,7 +98,11 @@ class Inside:
         self.config = replace(self.config, api=Api(port=port, region=self.config.api.region), paths=paths)
         self._passwords = {"admin": secrets.token_urlsafe(12), people.DEMO: secrets.token_urlsafe(12)}
         write_private(path / "minicloud.toml", render(self.config))
-        text = clouds_yaml(self.config.public_url, self.config.api.region, self._passwords)
+        persons = {
+            "admin": Person("admin", "admin", self._passwords["admin"]),
+            people.DEMO: Person(people.MEMBER, people.DEMO, self._passwords[people.DEMO]),
+        }
+        text = clouds_yaml(self.config.public_url, self.config.api.region, persons)
         write_private(path / FILE, text)
         if not self.config.fake:
             self._start_libvirtd()
@@ -137,7 +141,7 @@ class Inside:
                     demo_password=self._passwords[people.DEMO],
                 )
             except (urllib.error.URLError, OSError) as error:
-                raise Unavailable(f"Cannot make the user demo: {error}\n{_tail(log)}") from error
+                raise Unavailable(f"Cannot make the project demo and its member: {error}\n{_tail(log)}") from error
 
     def _until_ready(self, what: str, ended: Callable[[], bool], ready: Callable[[], bool], log: Path) -> None:
         deadline = time.monotonic() + READY_SECONDS

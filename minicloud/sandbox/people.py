@@ -1,4 +1,4 @@
-"""Who may use a sandbox's cloud: the administrator, and `demo`, an ordinary member of an ordinary project.
+"""Who may use a sandbox's cloud: the administrator, and an ordinary member of the ordinary project `demo`.
 
 Made over the API as a person would, once the daemon answers.
 """
@@ -10,6 +10,10 @@ import urllib.request
 from typing import Any
 
 DEMO = "demo"
+"""The project, and the member's cloud in clouds.yaml."""
+
+MEMBER = "demo-member"
+"""The user; `demo` is left free for scripts that make such a user themselves."""
 
 
 class Keystone:
@@ -47,8 +51,8 @@ class Keystone:
 
 
 def settle(url: str, *, admin_password: str, demo_password: str) -> None:
-    """Make the project and the user `demo`, a member there."""
+    """Make the project and its member."""
     keystone = Keystone(f"{url}/identity", admin_password)
     project_id = keystone.make("project", name=DEMO)
-    user_id = keystone.make("user", name=DEMO, password=demo_password, default_project_id=project_id)
+    user_id = keystone.make("user", name=MEMBER, password=demo_password, default_project_id=project_id)
     keystone.grant("member", user_id=user_id, project_id=project_id)

@@ -11,7 +11,7 @@ import pytest
 from click.testing import CliRunner, Result
 
 from minicloud.cli import COMMANDS, root
-from minicloud.clouds import clouds_yaml, variables
+from minicloud.clouds import Person, clouds_yaml, variables
 from minicloud.config import Config, load, render
 from minicloud.core import operations, trace
 from minicloud.core.clock import SystemClock
@@ -118,7 +118,7 @@ def test_a_rendered_configuration_reads_back_to_the_same(tmp_path: Path) -> None
 
 
 def test_an_openrc_holds_what_the_clouds_yaml_does() -> None:
-    told = variables(clouds_yaml("http://127.0.0.1:5050", "RegionOne", {"admin": "s3 cret"}), "admin")
+    told = variables(clouds_yaml("http://127.0.0.1:5050", "RegionOne", {"admin": Person("admin", "admin", "s3 cret")}), "admin")
     assert told["OS_AUTH_URL"] == "http://127.0.0.1:5050/identity"
     assert (told["OS_USERNAME"], told["OS_PASSWORD"], told["OS_PROJECT_NAME"]) == ("admin", "s3 cret", "admin")
 
