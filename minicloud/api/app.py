@@ -416,13 +416,18 @@ def _read_body(call: Call, body: Any) -> bool:
         many = body[route.body.plural]
         if not isinstance(many, list) or not many:
             raise Invalid(f"Cannot read {route.body.plural}: it must be a list with at least one entry.")
-        call.body = [route.body.read(one, route.mode, call) for one in many]
+        call.body = [route.body.read(_bare(one, key), route.mode, call) for one in many]
         return True
     if key not in body:
         raise Invalid(f"Cannot read the body: the key {key} is missing.")
     one = route.body.read(body[key], route.mode, call)
     call.body = [one] if route.bulk else one
     return False
+
+
+def _bare(one: Any, key: str) -> Any:
+    """One entry of a bulk body; some clients wrap each once more."""
+    return one[key] if isinstance(one, dict) and set(one) == {key} else one
 
 
 # --- from a result to an answer --------------------------------------------------------------------------------------

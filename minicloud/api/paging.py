@@ -108,14 +108,16 @@ def next_link(call: Call, plural: str, listed: Listed) -> Mapping[str, Any]:
 
 
 def both_links(call: Call, plural: str, listed: Listed) -> Mapping[str, Any]:
-    """Neutron's: next and previous, when the client pages (gave a limit)."""
-    if "limit" not in call.query or not listed.rows:
+    """Neutron's: next and previous, when the client pages (gave a limit). A full page has both, a short one tells which
+    end of the list it is: Neutron counts rows, it does not look ahead."""
+    limit = listed.page.limit
+    if not limit or not listed.rows:
         return {}
-    links = []
-    if listed.more or listed.page.reverse:
+    links, full = [], len(listed.rows) >= limit
+    if full or listed.page.reverse:
         href = with_query(call, here(call), marker=key_of(listed.rows[-1]), page_reverse=None)
         links.append({"rel": "next", "href": href})
-    if listed.page.marker is not None:
+    if full or not listed.page.reverse:
         href = with_query(call, here(call), marker=key_of(listed.rows[0]), page_reverse="True")
         links.append({"rel": "previous", "href": href})
     return {f"{plural}_links": links}

@@ -106,7 +106,7 @@ async def update(
         given = {name: values[name] for name in ("description", "dns_name", "dns_domain") if values.get(name) is not None}
         if values.get("port_id"):
             given |= _target_in(db, ctx, before, values["port_id"], values.get("fixed_ip_address"))
-        elif "port_id" in values:
+        elif "port_id" in values or not values:  # an empty change has always meant: lead nowhere
             given |= NOWHERE
         elif values.get("fixed_ip_address"):
             if before.port_id is None:
@@ -144,7 +144,7 @@ def _target_in(db: Db, ctx: Context, row: FloatingIp, port_id: str, asked: str |
     """The columns of a floating IP that leads to a port's address by the router between the two networks."""
     port = ports.visible_in(db, ctx, port_id)
     if port.project_id != row.project_id and not ctx.is_admin:
-        raise NotFound(f"Port {port_id} could not be found.", code=ports.NOT_FOUND)
+        raise Invalid(f"Port {port.id} is associated with a different project than the floating IP", code="BadRequest")
     fixed = _fixed_of(port, None if asked is None else addresses.canonical(asked))
     held = FLOATINGIPS.first(
         db, "port_id = ? AND fixed_ip_address = ? AND id != ?", (port.id, fixed["ip_address"], row.id)

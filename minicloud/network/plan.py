@@ -95,7 +95,7 @@ def dhcp_space_of(network: NetworkRow, subnets: Sequence[Subnet], port: Port) ->
         mac=port.mac_address,
         mtu=network.mtu,
         addresses=(*_addresses_of(port, subnets), *((f"{METADATA}/32",) if four else ())),
-        up=network.admin_state_up,
+        up=network.admin_state_up and port.admin_state_up,
     )
     default = next((one for one in subnets if one.ip_version == 4 and one.enable_dhcp and _routed(one)), None)
     routes = () if default is None else (Route(ANYWHERE[4], via=default.gateway_ip),)

@@ -119,6 +119,8 @@ async def update(
 
     before, row = await service.store.write(write)
     await service.converge.port(row.id, groups=set(before.security_groups) ^ set(row.security_groups))
+    if row.device_owner == DHCP:
+        await service.converge.network(row.network_id)
     if row.device_owner in (INTERFACE, GATEWAY):
         await service.converge.router(row.device_id)
     return service.store.read(PORTS.need, row.id)
@@ -142,7 +144,7 @@ def _update_in(db: Db, service: Network, ctx: Context, row: Port, values: Mappin
     given = {key: value for key, value in given.items() if value is not None}
     if given.get("admin_state_up") is False:
         given["status"] = "DOWN"
-    elif given.get("admin_state_up") and row.is_plugged and not row.admin_state_up:
+    elif given.get("admin_state_up") and row.host_id and not row.admin_state_up:
         given["status"] = "ACTIVE"
     row = standing.changed_in(db, service.clock, PORTS, row, given)
     _check_security(row, groups)
@@ -259,7 +261,7 @@ def keep_dhcp_port_in(db: Db, service: Network, network_id: str) -> None:
     if row is None:
         values = {
             "project_id": network.project_id, "device_owner": DHCP, "device_id": f"dhcp-{network_id}", "fixed_ips": [],
-            "host_id": service.host_name,
+            "host_id": service.host_name, "status": "ACTIVE",
         }  # fmt: skip
         row = write_in(db, service, Context.internal("dhcp port"), network, values)
     fixed: list[dict[str, str]] = []
@@ -307,15 +309,20 @@ def _groups_in(
     """Ids of the groups that a port gets: those asked for, or its project's default one."""
     if asked is None:
         return [security_groups.default_in(db, service, project_id).id] if guarded and project_id else []
-    groups = []
+    groups: list[str] = []
+    kinds: set[bool] = set()
     for group_id in dict.fromkeys(asked):
         group = SECURITY_GROUPS.get(db, group_id)
-        allowed = group is not None and (
+        if group is None or not (
             group.project_id == project_id or ctx.is_admin or standing.is_shared_in(db, group_id, project_id)
-        )
-        if not allowed:
+        ):
             raise NotFound(f"Security group {group_id} does not exist.", code="SecurityGroupNotFound")
         groups.append(group_id)
+        kinds.add(group.stateful)
+    if len(kinds) > 1:
+        raise Conflict(
+            "Cannot use stateful and stateless security groups on the same port.", code="SecurityGroupConflict"
+        )
     return groups
 
 

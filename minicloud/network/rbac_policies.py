@@ -62,7 +62,9 @@ def _create_in(db: Db, service: Network, ctx: Context, values: Mapping[str, Any]
     if action not in actions:
         raise Invalid(f"Cannot share a {kind} by {action}: it is none of {', '.join(actions)}.", code="InvalidInput")
     _require_right(ctx, action, target, "create_rbac_policy")
-    shared = standing.owned_in(db, ctx, table, values["object_id"], code)
+    shared = standing.visible_in(db, ctx, table, values["object_id"], code)
+    if not ctx.sees(shared.project_id):
+        raise Invalid(f"Cannot share {kind} {shared.id}: it belongs to another project.", code="InvalidInput")
     project_id = standing.project_of(ctx, values)
     service.quotas.check_in(db, project_id, rbac_policy=1)
     if RBAC_POLICIES.count(db, "object_id = ? AND action = ? AND target = ?", (shared.id, action, target)):
@@ -70,6 +72,8 @@ def _create_in(db: Db, service: Network, ctx: Context, values: Mapping[str, Any]
     row = RbacPolicy(str(uuid.uuid4()), project_id, kind, shared.id, action, target)
     if action == standing.EXTERNAL:
         NETWORKS.change(db, shared.id, external=True)
+    if kind != "address_scope":  # which counts no revisions
+        standing.touch_in(db, service.clock, table, shared.id)
     return RBAC_POLICIES.insert(db, row)
 
 

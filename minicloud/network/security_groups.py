@@ -38,6 +38,7 @@ PROTOCOLS = {
 WITH_PORTS = {6, 17, 33, 132, 136}
 ICMP = {1, 58}
 ONLY_IPV6 = {"ipv6-encap", "ipv6-frag", "ipv6-icmp", "icmpv6", "ipv6-nonxt", "ipv6-opts", "ipv6-route"}
+ONLY_IPV6_NUMBERS = {str(PROTOCOLS[name]) for name in ONLY_IPV6}
 
 
 def protocol_number(protocol: str | None) -> int | None:
@@ -268,7 +269,7 @@ def _checked_protocol(protocol: Any, ethertype: str) -> str | None:
         )
     if ethertype == "IPv6" and text in ("icmp", "icmpv6"):
         return "ipv6-icmp"
-    if ethertype == "IPv4" and text in ONLY_IPV6:
+    if ethertype == "IPv4" and (text in ONLY_IPV6 or text in ONLY_IPV6_NUMBERS):
         raise Invalid(f"Cannot use protocol {text} with IPv4.", code="SecurityGroupEthertypeConflictWithProtocol")
     return text
 

@@ -80,6 +80,7 @@ async def update(
         standing.require_revision(row, revision)
         given = {key: value for key, value in values.items() if key in SUBNETPOOLS.columns}
         if given.get("prefixes") is not None:
+            _require_own_scope(db, ctx, row)
             prefixes = compact(given["prefixes"])
             if prefixes[0].version != row.ip_version:
                 raise Invalid("Cannot change the IP version of a subnet pool.", code="PrefixVersionMismatch")
@@ -230,6 +231,15 @@ def _check(db: Db, ctx: Context, row: SubnetPool) -> None:
     for other in SUBNETPOOLS.where(db, "address_scope_id = ? AND id != ?", (scope.id, row.id)):
         if any(one.overlaps(ipaddress.ip_network(text)) for one in own for text in other.prefixes):  # type: ignore[arg-type]
             raise Conflict(f"Cannot use these prefixes: pool {other.id} of the same scope has them.", code="AddressScopePrefixConflict")
+
+
+def _require_own_scope(db: Db, ctx: Context, row: SubnetPool) -> None:
+    scope = ADDRESS_SCOPES.get(db, row.address_scope_id)
+    if scope is not None and not ctx.sees(scope.project_id):
+        raise Invalid(
+            f"Cannot change the prefixes of pool {row.id}: its address scope {scope.id} is another project's.",
+            code="IllegalSubnetPoolUpdate",
+        )
 
 
 def _used_in(db: Db, pool: SubnetPool) -> list[IpNetwork]:

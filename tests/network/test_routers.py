@@ -8,6 +8,8 @@ from minicloud.host.links import veth_name
 from minicloud.host.namespaces import router_space
 from tests.network.conftest import Net
 
+NIL = "00000000-0000-0000-0000-000000000000"
+
 
 async def _public(net: Net) -> str:
     return (await net.demo.get("/networks?name=public"))["networks"][0]["id"]
@@ -82,8 +84,8 @@ async def test_interfaces_are_refused_that_make_no_sense(net: Net) -> None:
     bare = await net.demo.make("subnet", network_id=other["id"], ip_version=4, cidr="10.9.0.0/24", gateway_ip=None)
     for body, status in (
         ({}, 400), ({"subnet_id": subnet["id"], "port_id": port["id"]}, 400), ({"subnet_id": subnet["id"]}, 400),
-        ({"subnet_id": same["id"]}, 400), ({"subnet_id": bare["id"]}, 400), ({"subnet_id": "nope"}, 404),
-        ({"port_id": "nope"}, 404), ({"zz": 1}, 400),
+        ({"subnet_id": same["id"]}, 400), ({"subnet_id": bare["id"]}, 400), ({"subnet_id": NIL}, 404),
+        ({"port_id": NIL}, 404), ({"port_id": "nope"}, 400), ({"zz": 1}, 400),
     ):  # fmt: skip
         await net.demo.put(path, body, expect=status)
     held = (await net.demo.get(f"/ports?device_owner=network:router_interface&device_id={router['id']}"))["ports"][0]

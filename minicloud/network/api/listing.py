@@ -6,6 +6,7 @@ handler of this folder.
 
 from __future__ import annotations
 
+import dataclasses
 import ipaddress
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -63,6 +64,8 @@ class Collection:
             clauses.append(condition)
             params += values
         page = page_of(call, columns=names, most=None)
+        if page.limit == 0:  # Neutron's way to ask for all
+            page = dataclasses.replace(page, limit=None)
         condition = " AND ".join(f"({clause})" for clause in clauses)
 
         def read(wanted: Page) -> Any:

@@ -65,7 +65,7 @@ PORT = Schema(
         Field("fixed_ips", nullable(FIXED_IPS), out=True, create=OPTIONAL, update=OPTIONAL),
         Field("device_id", nullable(TEXT), out=True, create=OPTIONAL, update=OPTIONAL),
         Field("device_owner", nullable(TEXT), out=True, create=OPTIONAL, update=OPTIONAL),
-        Field("security_groups", nullable(array(string(low=1))), out=True, create=OPTIONAL, update=OPTIONAL),
+        Field("security_groups", nullable(array(string(low=1), unique=True)), out=True, create=OPTIONAL, update=OPTIONAL),
         Field("port_security_enabled", BOOLEAN, out=True, create=OPTIONAL, update=OPTIONAL),
         Field("allowed_address_pairs", nullable(ADDRESS_PAIRS), out=True, create=OPTIONAL, update=OPTIONAL),
         Field("extra_dhcp_opts", nullable(DHCP_OPTIONS), out=True, create=OPTIONAL, update=OPTIONAL),

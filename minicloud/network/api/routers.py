@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 from minicloud.api.policy import ADMIN as ADMIN_POLICY
 from minicloud.api.policy import MEMBER, READER, require
 from minicloud.api.route import Call, Listed, Reply, Route
-from minicloud.api.schema import BOOLEAN, OPTIONAL, REQUIRED, TEXT, Field, Schema, Type, nullable, string
+from minicloud.api.schema import BOOLEAN, OPTIONAL, REQUIRED, TEXT, UUID, Field, Schema, Type, nullable, string
 from minicloud.network import routers
 from minicloud.network.api.listing import Collection
 from minicloud.network.api.ports import FIXED_IPS
@@ -40,8 +40,8 @@ ROUTER = Schema(
 EXTRA_ROUTES = Schema("router", Field("routes", HOST_ROUTES, update=REQUIRED))
 INTERFACE = Schema(
     "interface",
-    Field("subnet_id", nullable(TEXT), update=OPTIONAL),
-    Field("port_id", nullable(TEXT), update=OPTIONAL),
+    Field("subnet_id", nullable(UUID), update=OPTIONAL),
+    Field("port_id", nullable(UUID), update=OPTIONAL),
 )
 COLLECTION = Collection(ROUTERS, hidden=frozenset({"tags", "routes"}))
 

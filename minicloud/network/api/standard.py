@@ -15,7 +15,6 @@ from minicloud.api.route import Call
 from minicloud.api.schema import (
     CIDR,
     IP,
-    LONG_TEXT,
     OPTIONAL,
     TEXT,
     Field,
@@ -49,7 +48,7 @@ def standard(*fields: Field, name: bool = True, tags: bool = True) -> tuple[Fiel
     return (
         Field("id", TEXT, out=True),
         *named,
-        Field("description", nullable(LONG_TEXT if name else TEXT), out=True, create=OPTIONAL, update=OPTIONAL),
+        Field("description", nullable(TEXT), out=True, create=OPTIONAL, update=OPTIONAL),
         Field("tenant_id", nullable(PROJECT_ID), attr="project_id", out=True, create=OPTIONAL),
         Field("project_id", nullable(PROJECT_ID), out=True, create=OPTIONAL),
         *fields,
@@ -80,7 +79,7 @@ def shown(row: Any, **more: Any) -> dict[str, Any]:
     return {**{name: getattr(row, name) for name in row.__dataclass_fields__}, **more}
 
 
-_IF_MATCH = re.compile(r"revision_number=(\d{1,18})")
+_IF_MATCH = re.compile(r"revision_number=(-?\d{1,18})")
 
 
 def revision_of(call: Call) -> int | None:

@@ -13,6 +13,7 @@ from minicloud.api.schema import (
     OPTIONAL,
     REQUIRED,
     TEXT,
+    UUID,
     Field,
     Schema,
     array,
@@ -48,7 +49,7 @@ SUBNETPOOL = Schema(
         Field("is_default", BOOLEAN, out=True, create=ADMIN, update=ADMIN),
         Field("shared", BOOLEAN, out=True, create=ADMIN),
         Field("default_quota", nullable(integer(low=0)), out=True, create=OPTIONAL, update=OPTIONAL),
-        Field("address_scope_id", nullable(TEXT), out=True, create=OPTIONAL, update=OPTIONAL),
+        Field("address_scope_id", nullable(UUID), out=True, create=OPTIONAL, update=OPTIONAL),
     ),
 )
 PREFIX_CHANGE = Schema("prefixes", Field("prefixes", PREFIXES, update=REQUIRED))

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-from minicloud.api.policy import ADMIN as ADMIN_POLICY
-from minicloud.api.policy import ANYONE, MEMBER, require
+from minicloud.api.policy import ANYONE, MEMBER
 from minicloud.api.route import Call, Listed, Route
 from minicloud.api.schema import (
     BOOLEAN,
@@ -20,8 +19,8 @@ from minicloud.api.schema import (
     nullable,
     string,
 )
-from minicloud.network import subnets
-from minicloud.network.api.listing import Collection
+from minicloud.network import standing, subnets
+from minicloud.network.api.listing import Collection, Sql, shared_filter
 from minicloud.network.api.standard import HOST_ROUTES, POOLS, columns, revision_of, standard
 from minicloud.network.tables import SUBNETS, Subnet
 
@@ -48,7 +47,16 @@ SUBNET = Schema(
         Field("service_types", array(string(low=1, high=255)), out=True, create=OPTIONAL, update=OPTIONAL),
     ),
 )
-COLLECTION = Collection(SUBNETS)
+_NETWORK_SHARED = shared_filter("n", standing.SHARED)
+
+
+def _shared(values: list[str], call: Call) -> Sql:
+    """Subnets of shared networks."""
+    condition, params = _NETWORK_SHARED(values, call)
+    return f"EXISTS (SELECT 1 FROM networks n WHERE n.id = subnets.network_id AND {condition})", params
+
+
+COLLECTION = Collection(SUBNETS, special={"shared": _shared})
 
 
 async def list_subnets(service: Network, call: Call) -> Listed:
@@ -58,7 +66,7 @@ async def list_subnets(service: Network, call: Call) -> Listed:
 
 async def create_subnets(service: Network, call: Call) -> list[Subnet]:
     """Create one or many subnets."""
-    many = [_read(call, one) for one in call.body]
+    many = [columns(one) for one in call.body]
     return await subnets.create(service, call.ctx, many)
 
 
@@ -69,18 +77,12 @@ async def show_subnet(service: Network, call: Call) -> Subnet:
 
 async def update_subnet(service: Network, call: Call) -> Subnet:
     """Change a subnet."""
-    return await subnets.update(service, call.ctx, call.params["subnet_id"], _read(call, call.body), revision_of(call))
+    return await subnets.update(service, call.ctx, call.params["subnet_id"], columns(call.body), revision_of(call))
 
 
 async def delete_subnet(service: Network, call: Call) -> None:
     """Delete a subnet that no port uses."""
     await subnets.delete(service, call.ctx, call.params["subnet_id"], revision_of(call))
-
-
-def _read(call: Call, body: dict[str, Any]) -> dict[str, Any]:
-    if body.get("service_types"):
-        require(call.ctx, ADMIN_POLICY, f"{call.route.rule}:service_types")
-    return columns(body)
 
 
 ROUTES = [
