@@ -22,14 +22,15 @@ def trace(file: Path | None, state: Path | None, fake: bool, detail: bool, thing
     """Show what happened to SERVER (an id, the beginning of it, or a name), step by step."""
     with journal.opened(file, state, fake=fake) as store:
         spans = store.read(_spans, thing)
-    number = 0
+    number, launched = 0, {one.subject: one.started for one in reversed(spans)}
     for (subject, request_id), group in groupby(spans, key=lambda one: (one.subject, one.request_id)):
         steps = list(group)
+        begin = steps[0].started if request_id else launched[subject]  # what a guest does counts from its launch
         moment = datetime.fromtimestamp(steps[0].started, UTC)
         click.secho(f"{subject}  {request_id or 'by itself'}  {moment:%Y-%m-%d %H:%M:%S} UTC", bold=True)
         for step in steps:
             number += 1
-            _show(number, step, begin=steps[0].started, detail=detail)
+            _show(number, step, begin=begin, detail=detail)
 
 
 def _spans(db: Db, thing: str) -> list[Span]:

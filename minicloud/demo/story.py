@@ -8,6 +8,7 @@ import os
 import signal
 import sys
 import tempfile
+import time
 import urllib.request
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -37,6 +38,9 @@ class Scene:
     key: Path = Path()
     guests: dict[str, Guest] = field(default_factory=dict)
     callers: list[str] = field(default_factory=list)
+    asked: float = 0.0
+    created: float = 0.0
+    entered: float = 0.0
 
     def guest(self, name: str) -> Guest:
         return self.guests[name]
@@ -99,7 +103,9 @@ async def launch(scene: Scene) -> None:
     script = scene.folder / "user-data"
     script.write_text(USER_DATA)
     common = ("--image", "tiny", "--flavor", "m1.tiny", "--network", "net", "--key-name", "key", "--wait")
+    scene.asked = time.monotonic()
     first = await demo("server", "create", "web1", *common, "--security-group", "open", "--user-data", str(script))
+    scene.created = time.monotonic()
     told.line(f"web1 is {first['status']} at {first['addresses']}")
     others = asyncio.gather(
         demo("server", "create", "web2", *common, "--security-group", "open"),
@@ -129,6 +135,7 @@ async def reach(scene: Scene) -> None:
     web1, web2 = scene.guest("web1"), scene.guest("web2")
     await until("a ping of web1", web1.pings)
     took = await until("ssh to web1", web1.answers)
+    scene.entered = time.monotonic()
     told.line(f"ping and ssh to web1 at {web1.address} work ({took:.0f} s waited); it calls itself {await web1.ssh('hostname')}")
     await until("ssh to web2", web2.answers)
     server = await asyncio.start_server(lambda reader, writer: _note_caller(scene, writer), EXTERNAL_GATEWAY, PORT)
@@ -202,7 +209,9 @@ async def look_back(scene: Scene) -> None:
     server = (await scene.demo("server", "show", "web1"))["id"]
     config = os.environ["MINICLOUD_CONFIG"]
     shown = await run([sys.executable, "-m", "minicloud", "trace", "--config", config, server], env=_python(), check=True)
+    click.echo(f"   client: openstack server create --wait took {scene.created - scene.asked:.1f} s, its own start included")
     click.echo("\n".join(f"   {line}" for line in shown.text.splitlines()))
+    click.echo(f"   guest: first login by ssh {scene.entered - scene.asked:.1f} s after the command began")
 
 
 async def crash(scene: Scene) -> None:
