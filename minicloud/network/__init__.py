@@ -21,14 +21,15 @@ from minicloud.core.reconcile import Reconciler
 from minicloud.core.store import Db
 from minicloud.host import Host
 from minicloud.host.dhcp import Lease
-from minicloud.network import nics, reconcile
+from minicloud.network import machine_groups, nics, reconcile, security_groups
 from minicloud.network.converge import Converge
 from minicloud.network.nics import Nic, NicRequest, PortInfo
 from minicloud.network.plan import MetadataDoor
 from minicloud.network.ports import PortGone
-from minicloud.network.tables import PORTS, migrations
+from minicloud.network.tables import PORTS, SecurityGroup, SecurityGroupRule, migrations
 
-__all__ = ["DoorsChanged", "MetadataDoor", "Network", "Nic", "NicRequest", "PortGone", "PortInfo"]
+__all__ = ["DoorsChanged", "MetadataDoor", "Network", "Nic", "NicRequest", "PortGone", "PortInfo",
+           "SecurityGroup", "SecurityGroupRule"]  # fmt: skip
 
 DEFAULT_QUOTAS = {
     "network": 100, "subnet": 100, "subnetpool": -1, "port": 500, "router": 10, "floatingip": 50, "rbac_policy": 10,
@@ -124,6 +125,50 @@ class Network:
     def network_data(self, server_id: str) -> dict[str, Any]:
         """network_data.json of a machine."""
         return nics.network_data(self, server_id)
+
+    # --- security groups, as compute's older API speaks of them ---------------------------------------------------
+
+    async def groups_of_project(self, ctx: Context, *, everyone: bool = False) -> list[SecurityGroup]:
+        """A project's groups (the default one is made if need be), or everybody's."""
+        await security_groups.ensure_default(self, ctx.project_id)
+        return machine_groups.listed(self, ctx, everyone=everyone)
+
+    def groups_of(self, server_id: str) -> list[SecurityGroup]:
+        """The groups of a machine's ports, each once."""
+        return machine_groups.of_machine(self, server_id)
+
+    def incoming_rules(self, groups: list[SecurityGroup]) -> dict[str, list[SecurityGroupRule]]:
+        """What the groups let in, by group."""
+        return machine_groups.incoming(self, groups)
+
+    async def change_groups(self, ctx: Context, server_id: str, group: str, *, add: bool) -> None:
+        """Add a group to every port of a machine, or take it away. See `machine_groups.change_machine`."""
+        await machine_groups.change_machine(self, ctx, server_id, group, add=add)
+
+    def group(self, ctx: Context, group_id: str) -> SecurityGroup:
+        """One group that the caller may know of."""
+        return security_groups.show(self, ctx, group_id)
+
+    async def create_group(self, ctx: Context, *, name: str, description: str) -> SecurityGroup:
+        """A new group of the caller's project."""
+        return (await security_groups.create(self, ctx, [{"name": name, "description": description}]))[0]
+
+    async def update_group(self, ctx: Context, group_id: str, *, name: str, description: str) -> SecurityGroup:
+        """Another name and description."""
+        return await security_groups.update(self, ctx, group_id, {"name": name, "description": description})
+
+    async def delete_group(self, ctx: Context, group_id: str) -> None:
+        """Remove a group that nobody uses."""
+        await security_groups.delete(self, ctx, group_id)
+
+    async def create_incoming_rule(self, ctx: Context, group_id: str, **values: Any) -> SecurityGroupRule:
+        """Let something in: protocol, port_range_min, port_range_max, remote_ip_prefix or remote_group_id."""
+        rule = {"security_group_id": group_id, "direction": "ingress", **values}
+        return (await security_groups.create_rules(self, ctx, [rule]))[0]
+
+    async def delete_rule(self, ctx: Context, rule_id: str) -> None:
+        """Remove a rule."""
+        await security_groups.delete_rule(self, ctx, rule_id)
 
     # --- metadata ------------------------------------------------------------------------------------------------
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import binascii
+import ipaddress
 import json
 from typing import Any
 
@@ -147,13 +148,18 @@ async def read(call: Call) -> tuple[NewServer, str, bool]:
         availability_zone=body.get("availability_zone"),
         host=body.get("host") or body.get("hypervisor_hostname"),
         access_ipv4=body.get("accessIPv4"),
-        access_ipv6=body.get("accessIPv6"),
+        access_ipv6=canonical(body.get("accessIPv6")),
         disk_config=body.get("OS-DCF:diskConfig", "MANUAL"),
         hints=await _hints(call),
         min_count=least,
         max_count=most,
     )
     return new, password, bool(body.get("return_reservation_id"))
+
+
+def canonical(address: str | None) -> str | None:
+    """An address as it is kept, whatever form it was written in; "" and None are none."""
+    return str(ipaddress.ip_address(address)) if address else None
 
 
 def _networks(asked: Any, call: Call) -> Any:

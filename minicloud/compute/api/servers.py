@@ -225,7 +225,10 @@ async def show_server(compute: Compute, call: Call) -> server_view.Shown:
 
 async def update_server(compute: Compute, call: Call) -> Reply:
     """`PUT /servers/{id}`."""
-    values = {_COLUMNS_OF_CHANGE[key]: value or None if key.startswith("accessIP") else value for key, value in call.body.items()}
+    values = {
+        _COLUMNS_OF_CHANGE[key]: new_server.canonical(value) if key.startswith("accessIP") else value
+        for key, value in call.body.items()
+    }
     row = await servers.update(compute, call.ctx, call.params["server_id"], values)
     view = server_view.SERVER if call.at_least(2, 75) else server_view.SHORT
     return Reply({"server": view.view(server_view.one(compute, row), call)})
