@@ -100,6 +100,11 @@ def _once_made(name: str) -> Any:
     return lambda one, call: MISSING if call.request.method == "POST" else getattr(one.row, name)
 
 
+def _image_metadata(one: Shown, call: Call) -> Any:
+    """What is known of the image that the volume was made of; the answer to the creation doesn't have it either."""
+    return MISSING if call.request.method == "POST" or not one.row.image_metadata else one.row.image_metadata
+
+
 def _null(one: Shown, call: Call) -> None:
     return None
 
@@ -143,7 +148,7 @@ VOLUME = Schema(
     Field("os-vol-mig-status-attr:migstat", TEXT, _null, out=True, show=ADMIN),
     Field("os-vol-mig-status-attr:name_id", TEXT, _null, out=True, show=ADMIN),
     Field("os-vol-host-attr:host", TEXT, "pool", out=True, show=ADMIN),
-    Field("volume_image_metadata", OBJECT, lambda one, call: one.row.image_metadata or MISSING, out=True),
+    Field("volume_image_metadata", OBJECT, _image_metadata, out=True),
     Field("provider_id", TEXT, _null, out=True, since=(3, 21), show=ADMIN),
     Field("service_uuid", TEXT, _null, out=True, since=(3, 48)),
     Field("shared_targets", BOOLEAN, lambda one, call: False, out=True, since=(3, 48)),
