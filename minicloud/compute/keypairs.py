@@ -7,12 +7,15 @@ import base64
 import binascii
 import hashlib
 import re
+from datetime import datetime, timedelta
+from functools import partial
 from typing import TYPE_CHECKING
 
 from cryptography import x509
 from cryptography.exceptions import UnsupportedAlgorithm
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import rsa
+from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
 from minicloud.compute.tables import KEYPAIRS, KeyPair
 from minicloud.core.clock import stamp
@@ -67,9 +70,8 @@ async def create(
         raise Invalid(f"Cannot name a key pair {name!r}: letters, digits, spaces and _-.@ only, none at either end blank.")
     private_key = None
     if public_key is None:
-        if type != "ssh":
-            raise Invalid("Cannot make a certificate: send the public_key of one that you have.")
-        key, private_key = await asyncio.to_thread(_generate)
+        make = _generate if type == "ssh" else partial(_generate_certificate, name, compute.clock.now())
+        key, private_key = await asyncio.to_thread(make)
     else:
         key = public_key
     fingerprint = await asyncio.to_thread(fingerprint_of, type, key)
@@ -130,3 +132,20 @@ def _generate() -> tuple[str, str]:
         serialization.Encoding.PEM, serialization.PrivateFormat.TraditionalOpenSSL, serialization.NoEncryption()
     )
     return public.decode() + " Generated-by-minicloud", private.decode()
+
+
+def _generate_certificate(name: str, now: datetime) -> tuple[str, str]:
+    """A self-signed certificate for ten years, as Windows guests take it for logging in without a password."""
+    key = rsa.generate_private_key(public_exponent=65537, key_size=KEY_BITS)
+    subject = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, name[:64])])
+    certificate = (
+        x509.CertificateBuilder(subject, subject, key.public_key(), x509.random_serial_number())
+        .not_valid_before(now)
+        .not_valid_after(now + timedelta(days=3650))
+        .add_extension(x509.ExtendedKeyUsage([ExtendedKeyUsageOID.CLIENT_AUTH]), critical=False)
+        .sign(key, hashes.SHA256())
+    )
+    private = key.private_bytes(
+        serialization.Encoding.PEM, serialization.PrivateFormat.TraditionalOpenSSL, serialization.NoEncryption()
+    )
+    return certificate.public_bytes(serialization.Encoding.PEM).decode(), private.decode()

@@ -25,6 +25,9 @@ def m001_quotas(db: Database) -> None:
     )
 
 
+DEFAULT_CLASS = "class:default"
+"""Stands for a project's id where an administrator changed what every project has by default ("quota class")."""
+
 Counter = Callable[[Db, str], int]
 """How much of a resource a project uses now: `counter(db, project_id)`."""
 
@@ -43,10 +46,11 @@ class Quotas:
 
     def limits(self, db: Db, project_id: str) -> dict[str, int]:
         """Every resource's limit for a project."""
-        own = db.execute(
-            "SELECT resource, hard_limit FROM quotas WHERE project_id = ? AND service = ?", (project_id, self.service)
-        )
-        return {**self.defaults, **dict(own.fetchall())}
+        return {**self.defaults, **self._own(db, DEFAULT_CLASS), **self._own(db, project_id)}
+
+    def _own(self, db: Db, owner: str) -> dict[str, int]:
+        rows = db.execute("SELECT resource, hard_limit FROM quotas WHERE project_id = ? AND service = ?", (owner, self.service))
+        return dict(rows.fetchall())
 
     def usage(self, db: Db, project_id: str) -> dict[str, int]:
         """What a project uses now, counted."""

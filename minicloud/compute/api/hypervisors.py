@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import os
+import time
 from typing import TYPE_CHECKING, Any
 
 from minicloud.api.policy import ADMIN
@@ -51,12 +53,20 @@ def _details(compute: Compute, call: Call, *, with_servers: bool) -> dict[str, A
         },
     }  # fmt: skip
     if call.at_least(2, 88):
-        return told | {"uptime": None}
+        return told | {"uptime": _uptime(compute)}
     cpu = {
         "arch": seen.architecture, "model": seen.cpu_model, "vendor": "", "topology": {"cells": 1, **seen.cpu_topology},
         "features": list(seen.cpu_features),
     }  # fmt: skip
     return told | _sizes(compute) | {"cpu_info": cpu if call.at_least(2, 28) else json.dumps(cpu)}
+
+
+def _uptime(compute: Compute) -> str:
+    """As uptime(1) prints it, which is what clients take apart."""
+    minutes = int(time.clock_gettime(time.CLOCK_BOOTTIME)) // 60
+    days, hours, minutes = minutes // 1440, minutes // 60 % 24, minutes % 60
+    load = ", ".join(f"{one:.2f}" for one in os.getloadavg())
+    return f" {compute.clock.now():%H:%M:%S} up {days} days, {hours:2}:{minutes:02},  0 users,  load average: {load}"
 
 
 def _sizes(compute: Compute) -> dict[str, int]:
@@ -125,9 +135,9 @@ async def show_hypervisor(compute: Compute, call: Call) -> Reply:
 
 
 async def show_uptime(compute: Compute, call: Call) -> Reply:
-    """`GET /os-hypervisors/{id}/uptime`, before 2.88; the host's own uptime is not asked for."""
+    """`GET /os-hypervisors/{id}/uptime`, before 2.88."""
     _require(compute, call)
-    return Reply({"hypervisor": {**_brief(compute, call, with_servers=False), "uptime": None}})
+    return Reply({"hypervisor": {**_brief(compute, call, with_servers=False), "uptime": _uptime(compute)}})
 
 
 async def show_statistics(compute: Compute, call: Call) -> Reply:

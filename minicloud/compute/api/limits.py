@@ -10,7 +10,7 @@ from minicloud.api.route import Call, Reply, Route
 from minicloud.api.schema import BOOLEAN, OPTIONAL, Field, Schema, integer
 from minicloud.compute import quotas
 from minicloud.core.errors import Forbidden, Invalid, NotFound
-from minicloud.core.quota import UNLIMITED
+from minicloud.core.quota import DEFAULT_CLASS, UNLIMITED
 from minicloud.core.store import Db
 
 if TYPE_CHECKING:
@@ -27,6 +27,7 @@ QUOTA_SET = Schema(
     *(Field(name, _LIMIT, update=OPTIONAL, until=(2, 56)) for name in _FILES),
     Field("force", BOOLEAN, update=OPTIONAL),
 )
+QUOTA_CLASS = Schema("quota_class_set", *(one for one in QUOTA_SET.fields if one.name != "force"))
 RULE = "os_compute_api:os-quota-sets"
 
 
@@ -59,7 +60,7 @@ async def show_quotas(compute: Compute, call: Call) -> Reply:
 async def show_defaults(compute: Compute, call: Call) -> Reply:
     """`GET /os-quota-sets/{id}/defaults`."""
     project_id = _project(compute, call, own=False)
-    return Reply({"quota_set": {"id": project_id, **_shown(call, compute.quotas.defaults)}})
+    return Reply({"quota_set": {"id": project_id, **_shown(call, compute.store.read(compute.quotas.limits, DEFAULT_CLASS))}})
 
 
 async def show_details(compute: Compute, call: Call) -> Reply:
@@ -94,13 +95,23 @@ async def delete_quotas(compute: Compute, call: Call) -> None:
 
 
 async def show_class(compute: Compute, call: Call) -> Reply:
-    """`GET /os-quota-class-sets/default`: the defaults, which options of the daemon do not change."""
+    """`GET /os-quota-class-sets/default`: what a project has that was given nothing of its own."""
+    return Reply({"quota_class_set": {"id": call.params["id"], **_class(compute, call)}})
+
+
+async def update_class(compute: Compute, call: Call) -> Reply:
+    """`PUT /os-quota-class-sets/default`."""
+    _class(compute, call)
+    await compute.store.write(compute.quotas.set_in, DEFAULT_CLASS, call.body)
+    return Reply({"quota_class_set": _class(compute, call)})
+
+
+def _class(compute: Compute, call: Call) -> dict[str, int]:
     if call.params["id"] != "default":
         raise NotFound(f"Quota class {call.params['id']} could not be found.")
-    names = _names(call)
-    if not call.at_least(2, 50):
-        names = [name for name in names if name not in ("server_groups", "server_group_members")]
-    return Reply({"quota_class_set": {"id": "default", **{name: compute.quotas.defaults[name] for name in names}}})
+    limits = compute.store.read(compute.quotas.limits, DEFAULT_CLASS)
+    hidden = () if call.at_least(2, 50) else ("server_groups", "server_group_members")
+    return {name: limits[name] for name in _names(call) if name not in hidden}
 
 
 _ABSOLUTE = {
@@ -142,4 +153,6 @@ ROUTES = [
     Route("GET", _SET + "/defaults", show_defaults, policy=ANYONE, rule=f"{RULE}:defaults"),
     Route("GET", _SET + "/detail", show_details, policy=READER, rule=f"{RULE}:detail", query=("user_id",)),
     Route("GET", "/os-quota-class-sets/{id}", show_class, policy=ADMIN, rule="os_compute_api:os-quota-class-sets:show"),
+    Route("PUT", "/os-quota-class-sets/{id}", update_class, body=QUOTA_CLASS, policy=ADMIN,
+          rule="os_compute_api:os-quota-class-sets:update"),
 ]

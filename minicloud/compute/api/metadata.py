@@ -1,4 +1,4 @@
-"""A server's metadata and addresses: `/servers/{id}/metadata`, `/servers/{id}/ips`."""
+"""What is said about a server: `/servers/{id}/metadata`, `/servers/{id}/ips`, `/servers/{id}/os-server-password`."""
 
 from __future__ import annotations
 
@@ -85,6 +85,18 @@ async def show_addresses(compute: Compute, call: Call) -> Reply:
     return Reply({name: known[name]})
 
 
+async def show_password(compute: Compute, call: Call) -> Reply:
+    """`GET .../os-server-password`: what a guest may have left there; guests can't write here, so it is empty."""
+    compute.server(call.ctx, call.params["server_id"])
+    return Reply({"password": ""})
+
+
+async def clear_password(compute: Compute, call: Call) -> None:
+    """`DELETE .../os-server-password`: nothing is kept, nothing has to go."""
+    compute.server(call.ctx, call.params["server_id"])
+
+
+_LEFT_BY_GUEST = "/servers/{server_id}/os-server-password"
 _ALL, _ITEM = "/servers/{server_id}/metadata", "/servers/{server_id}/metadata/{key}"
 ROUTES = [
     Route("GET", _ALL, list_metadata, policy=READER, rule=f"{RULE}:index"),
@@ -93,6 +105,8 @@ ROUTES = [
     Route("GET", _ITEM, show_item, policy=READER, rule=f"{RULE}:show"),
     Route("PUT", _ITEM, set_item, body=META, mode="create", policy=MEMBER, rule=f"{RULE}:update"),
     Route("DELETE", _ITEM, delete_item, status=204, policy=MEMBER, rule=f"{RULE}:delete"),
+    Route("GET", _LEFT_BY_GUEST, show_password, policy=READER, rule="os_compute_api:os-server-password:show"),
+    Route("DELETE", _LEFT_BY_GUEST, clear_password, status=204, policy=MEMBER, rule="os_compute_api:os-server-password:clear"),
     Route("GET", "/servers/{server_id}/ips", list_addresses, policy=READER, rule="os_compute_api:ips:index"),
     Route("GET", "/servers/{server_id}/ips/{network_label}", show_addresses, policy=READER, rule="os_compute_api:ips:show"),
 ]

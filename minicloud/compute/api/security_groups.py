@@ -127,7 +127,10 @@ async def create_rule(compute: Compute, call: Call) -> Reply:
     else:
         cidr = body.get("cidr") or "0.0.0.0/0"
         values |= {"remote_ip_prefix": cidr, "ethertype": "IPv6" if ":" in cidr else "IPv4"}
-    made = await compute.network.create_incoming_rule(call.ctx, body["parent_group_id"], **values)
+    try:
+        made = await compute.network.create_incoming_rule(call.ctx, body["parent_group_id"], **values)
+    except Conflict as refused:
+        raise Invalid(refused.message) from None
     return Reply({"security_group_rule": _rule(compute, call, made)})
 
 

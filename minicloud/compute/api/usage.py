@@ -10,7 +10,7 @@ from minicloud.api.route import Call, Reply, Route
 from minicloud.compute import states
 from minicloud.compute.tables import SERVERS, Server
 from minicloud.core.clock import moment, stamp
-from minicloud.core.errors import Forbidden, Invalid
+from minicloud.core.errors import Forbidden, Invalid, NotFound
 
 if TYPE_CHECKING:
     from minicloud.compute import Compute
@@ -75,7 +75,9 @@ def _rows(compute: Compute, start: datetime, end: datetime, project_id: str | No
 
 
 async def list_usages(compute: Compute, call: Call) -> Reply:
-    """`GET /os-simple-tenant-usage`."""
+    """`GET /os-simple-tenant-usage`; with a slash at the end it asks for a project without an id, and there is none."""
+    if call.request.path.endswith("/"):
+        raise NotFound("Cannot show the usage: no project is named.")
     start, end = _period(compute, call)
     projects: dict[str, list[Server]] = {}
     for row in _rows(compute, start, end, None):

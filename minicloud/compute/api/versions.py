@@ -34,9 +34,11 @@ EXTENSIONS = (
     ("os-config-drive", "ConfigDrive", "Config drives."),
     ("os-console-output", "ConsoleOutput", "What servers wrote to their console."),
     ("os-extended-volumes", "ExtendedVolumes", "Volumes in server details."),
+    ("os-consoles", "Consoles", "Consoles of the first API; part of every list, and gone since 2.6."),
     ("os-flavor-access", "FlavorAccess", "Private flavors."),
     ("os-flavor-extra-specs", "FlavorExtraSpecs", "Extra specs of flavors."),
     ("os-flavor-manage", "FlavorManage", "Making and removing flavors."),
+    ("os-hosts", "Hosts", "Hosts of the first API; part of every list, and gone since 2.43."),
     ("os-hypervisors", "Hypervisors", "The host."),
     ("os-instance-actions", "InstanceActions", "What was done with a server."),
     ("os-keypairs", "Keypairs", "Key pairs."),
@@ -51,7 +53,7 @@ EXTENSIONS = (
     ("os-user-data", "UserData", "User data."),
     ("os-volumes", "Volumes", "Attaching volumes."),
 )
-"""(alias, name, description) of Nova's extensions whose behaviour is here."""
+"""(alias, name, description) of Nova's extensions whose behaviour is here, and two names that clients of 2.1 look for."""
 
 
 def _old(call: Call) -> dict[str, Any]:
