@@ -17,6 +17,8 @@ import uuid
 import xml.etree.ElementTree as ET
 from pathlib import Path
 
+import libvirt
+
 from minicloud.host.run import run
 from tests.bench.measure import Figure, Served, ask, bare_handler, login, machine, ratio, served
 
@@ -99,48 +101,47 @@ async def launches(one: Served, token: str, image_file: Path, folder: Path, *, f
 
 
 async def raw_launches(server: str, folder: Path) -> list[float]:
-    """Seconds of what can't be left out: qemu-img overlay and libvirt define + start of the same XML, its tap taken away
-    (a tap belongs to the running server)."""
-    text = (await run(["virsh", "-c", "qemu:///system", "dumpxml", "--inactive", server])).text
+    """Seconds of what can't be left out: qemu-img overlay and libvirt create of the same XML, on a tap of its own that was
+    made before the clock starts."""
+    connection = libvirt.open("qemu:///system")
+    text = connection.lookupByUUIDString(server).XMLDesc(libvirt.VIR_DOMAIN_XML_INACTIVE)
+    disk = ET.fromstring(text).find("devices/disk[@device='disk']/source")
+    assert disk is not None
+    told = json.loads((await run(["qemu-img", "info", "-U", "--output=json", disk.attrib["file"]])).text)
     took = []
+    room = folder / "raw"
+    room.mkdir()
+    room.chmod(0o777)  # QEMU's own user makes a socket in it
     for number in range(LAUNCHES):
-        xml = ET.fromstring(text)
-        fresh = str(uuid.uuid4())
-        _set(xml, "name", f"raw-{number}")
-        _set(xml, "uuid", fresh)
-        for entry in xml.iterfind("sysinfo/system/entry[@name='uuid']"):
-            entry.text = fresh
-        disk = folder / f"raw-{number}.qcow2"
-        sources = [one for one in xml.iterfind("devices/disk[@device='disk']/source")]
-        base = (await run(["qemu-img", "info", "-U", "--output=json", sources[0].attrib["file"]])).text
-        backing = json.loads(base)["full-backing-filename"]
-        sources[0].attrib["file"] = str(disk)
-        devices = xml.find("devices")
-        assert devices is not None
-        for nic in devices.findall("interface"):
-            devices.remove(nic)
-        for place in devices.iter("source"):
-            if "path" in place.attrib:
-                place.attrib["path"] = str(folder / f"r{number}.sock")
-        for place in devices.iter("log"):
-            place.attrib["file"] = str(folder / f"r{number}.log")
-        for place in [*devices.iter("listen"), *devices.iter("graphics")]:
-            if "socket" in place.attrib:
-                place.attrib["socket"] = str(folder / f"v{number}.sock")
-        definition = folder / f"raw-{number}.xml"
-        definition.write_text(ET.tostring(xml, encoding="unicode"))
+        await run(["ip", "tuntap", "add", f"raw{number}", "mode", "tap"])
+        overlay = room / f"raw-{number}.qcow2"
+        definition = _another(text, number, room, overlay)
         began = time.monotonic()
-        await run(["qemu-img", "create", "-q", "-f", "qcow2", "-b", backing, "-F", "qcow2", str(disk), "1G"])
-        await run(["virsh", "-q", "-c", "qemu:///system", "create", str(definition)])
+        backing = ["-b", told["full-backing-filename"], "-F", told["backing-filename-format"]]
+        await run(["qemu-img", "create", "-q", "-f", "qcow2", *backing, str(overlay), "1G"])
+        domain = await asyncio.to_thread(connection.createXML, definition)
         took.append(time.monotonic() - began)
-        await run(["virsh", "-q", "-c", "qemu:///system", "destroy", f"raw-{number}"])
+        await asyncio.to_thread(domain.destroy)
+    connection.close()
     return took
 
 
-def _set(xml: ET.Element, tag: str, text: str) -> None:
-    found = xml.find(tag)
-    assert found is not None
-    found.text = text
+def _another(text: str, number: int, folder: Path, overlay: Path) -> str:
+    """The same machine again: other names, files, sockets and tap."""
+    xml = ET.fromstring(text)
+    fresh = str(uuid.uuid4())
+    for path, value in (("name", f"raw-{number}"), ("uuid", fresh), ("sysinfo/system/entry[@name='uuid']", fresh)):
+        for one in xml.iterfind(path):
+            one.text = value
+    for one in xml.iterfind("devices/disk[@device='disk']/source"):
+        one.attrib["file"] = str(overlay)
+    for one in xml.iterfind("devices/interface/target"):
+        one.attrib["dev"] = f"raw{number}"
+    for place, key, name in (("log", "file", "log"), ("source", "path", "sock"), ("listen", "socket", "vnc"), ("graphics", "socket", "vnc")):
+        for one in xml.iter(place):
+            if key in one.attrib:
+                one.attrib[key] = str(folder / f"{number}.{name}")
+    return ET.tostring(xml, encoding="unicode")
 
 
 async def rates(one: Served, token: str, server: str) -> list[Figure]:
