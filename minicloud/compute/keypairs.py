@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import base64
-import binascii
 import hashlib
 import re
 from datetime import datetime, timedelta
@@ -118,7 +117,7 @@ def fingerprint_of(type: str, public_key: str) -> str:
     try:
         blob = base64.b64decode(parts[1], validate=True)
         length = int.from_bytes(blob[:4], "big")
-    except binascii.Error:
+    except ValueError:  # no ASCII, or no base64 (binascii.Error is one)
         raise Invalid("Keypair data is invalid: the key's data is no base64.") from None
     if blob[4 : 4 + length] != parts[0].encode() or length == 0:
         raise Invalid("Keypair data is invalid: the key's data is not of the type that it names.")

@@ -42,7 +42,7 @@ async def create(service: Network, ctx: Context, many: Sequence[Mapping[str, Any
 def _create_in(db: Db, service: Network, ctx: Context, values: Mapping[str, Any]) -> FloatingIp:
     network = standing.visible_in(db, ctx, NETWORKS, values["floating_network_id"], networks.NOT_FOUND)
     if not network.external:
-        raise Invalid(f"Network {network.id} is not a valid external network", code="BadRequest")
+        raise Invalid(f"Network {network.id} is not a valid external network.", code="BadRequest")
     project_id = standing.project_of(ctx, values)
     service.quotas.check_in(db, project_id, floatingip=1)
     key = str(uuid.uuid4())
@@ -83,7 +83,7 @@ def _wanted_in(db: Db, network: NetworkRow, values: Mapping[str, Any]) -> dict[s
         return {"subnet_id": values["subnet_id"]}
     four = SUBNETS.where(db, "network_id = ? AND ip_version = 4", (network.id,), order="created_at, id")
     if not four:
-        raise Invalid(f"Network {network.id} does not contain any IPv4 subnet", code="BadRequest")
+        raise Invalid(f"Network {network.id} does not contain any IPv4 subnet.", code="BadRequest")
     for subnet in four:
         address = addresses.free_in(db, subnet)
         if address is not None:
@@ -170,13 +170,13 @@ def _fixed_of(port: Port, asked: str | None) -> dict[str, str]:
     if asked is not None:
         found = next((one for one in four if one["ip_address"] == asked), None)
         if found is None:
-            raise Invalid(f"Port {port.id} does not have fixed ip {asked}", code="BadRequest")
+            raise Invalid(f"Port {port.id} does not have fixed ip {asked}.", code="BadRequest")
         return found
     if not four:
-        raise Invalid(f"Cannot add floating IP to port {port.id} that has no fixed IPv4 addresses", code="BadRequest")
+        raise Invalid(f"Cannot add floating IP to port {port.id} that has no fixed IPv4 addresses.", code="BadRequest")
     if len(four) > 1:
         raise Invalid(
-            f"Port {port.id} has multiple fixed IPv4 addresses. Must provide a specific IPv4 address", code="BadRequest"
+            f"Port {port.id} has multiple fixed IPv4 addresses. Must provide a specific IPv4 address.", code="BadRequest"
         )
     return four[0]
 

@@ -338,11 +338,11 @@ def _checked_routes(db: Db, row: Router, routes: Sequence[dict[str, str]]) -> li
     for route in routes:
         hop = addresses.canonical(route["nexthop"])
         if not any(addresses.contains(subnet, hop) for subnet in connected):
-            raise Invalid(f"Invalid format for routes: {route}, the nexthop is not connected with router", code="InvalidRoutes")
+            raise Invalid(f"Invalid format for routes: {route}, the nexthop is not connected with router.", code="InvalidRoutes")
         if hop in own:
-            raise Invalid(f"Invalid format for routes: {route}, the nexthop is used by router", code="InvalidRoutes")
+            raise Invalid(f"Invalid format for routes: {route}, the nexthop is used by router.", code="InvalidRoutes")
         destination = str(ipaddress.ip_network(route["destination"], strict=False))
         if ipaddress.ip_network(destination).version != ipaddress.ip_address(hop).version:
-            raise Invalid(f"Invalid format for routes: {route}, two IP versions", code="InvalidRoutes")
+            raise Invalid(f"Invalid format for routes: {route}, two IP versions.", code="InvalidRoutes")
         checked.append({"destination": destination, "nexthop": hop})
     return [one for index, one in enumerate(checked) if one not in checked[:index]]

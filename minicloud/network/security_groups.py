@@ -198,6 +198,8 @@ def _create_rule_in(db: Db, service: Network, ctx: Context, values: Mapping[str,
     service.quotas.check_in(db, group.project_id, security_group_rule=1)
     given = {key: value for key, value in values.items() if key in SECURITY_GROUP_RULES.columns and value is not None}
     given.pop("project_id", None)
+    if given.get("remote_ip_prefix") == "":  # some clients send it for "from everywhere"
+        del given["remote_ip_prefix"]
     ethertype = given.setdefault("ethertype", "IPv4")
     if given.get("remote_ip_prefix") and given.get("remote_group_id"):
         raise Invalid(

@@ -109,8 +109,7 @@ async def change_prefixes(
     def write(db: Db) -> SubnetPool:
         row = standing.owned_in(db, ctx, SUBNETPOOLS, pool_id, NOT_FOUND)
         prefixes: list[IpNetwork] = list(map(ipaddress.ip_network, row.prefixes))
-        for text in removed:
-            gone = ipaddress.ip_network(text)
+        for gone in compact(removed) if removed else ():
             if any(gone.overlaps(used) for used in _used_in(db, row)):  # type: ignore[arg-type]
                 raise Conflict(f"Cannot take {gone} out of pool {row.id}: subnets use it.", code="IllegalSubnetPoolPrefixUpdate")
             prefixes = _without(prefixes, gone)

@@ -82,10 +82,14 @@ class Town:
         if route.body is None:
             return {route.action: None} if route.action else None
         fields = smallest(route.body.json_schema(route.mode, None), lambda name: self.id_of(place, name))
-        fields = {**fields, **more} if isinstance(fields, dict) else fields
+        return self.wrapped(place, {**fields, **more} if isinstance(fields, dict) else fields)
+
+    def wrapped(self, place: Place, fields: Any) -> Any:
+        """Fields in the envelope that the place wants."""
+        route = place.route
         if route.action is not None:
             return {route.action: fields}
-        if not place.dialect.envelope or route.envelope is False:
+        if route.body is None or not place.dialect.envelope or route.envelope is False:
             return fields
         return {route.envelope if isinstance(route.envelope, str) else route.body.name: fields}
 

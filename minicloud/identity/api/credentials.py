@@ -51,7 +51,7 @@ async def create_credential(identity: Identity, call: Call) -> dict[str, Any]:
 
 
 async def show_credential(identity: Identity, call: Call) -> dict[str, Any]:
-    """One."""
+    """Show a credential."""
     return {KEY: _view(identity, call, _reached(identity, call, read=True))}
 
 

@@ -38,7 +38,7 @@ async def create_policy(identity: Identity, call: Call) -> StoredPolicy:
 
 
 async def show_policy(identity: Identity, call: Call) -> StoredPolicy:
-    """One."""
+    """Show a policy."""
     return policies.show(identity, call.params["policy_id"])
 
 

@@ -44,7 +44,7 @@ async def list_agents(service: Network, call: Call) -> Reply:
         if name in known[0]:
             known = [one for one in known if str(one[name]).lower() in [text.lower() for text in call.query.getall(name)]]
         elif name not in PAGING:
-            raise Invalid(f"['{name[:80]}'] is invalid attribute for filtering", code="HTTPBadRequest")
+            raise Invalid(f"Cannot filter so: ['{name[:80]}'] is invalid attribute for filtering.", code="HTTPBadRequest")
         if not known:
             break
     return Reply({"agents": known if call.ctx.is_admin else []})
@@ -81,7 +81,7 @@ async def list_availabilities(service: Network, call: Call) -> Reply:
         elif name == "ip_version":
             continue
         elif name not in ("fields", "limit", "marker"):
-            raise Invalid(f"['{name[:80]}'] is invalid attribute for filtering", code="HTTPBadRequest")
+            raise Invalid(f"Cannot filter so: ['{name[:80]}'] is invalid attribute for filtering.", code="HTTPBadRequest")
     versions = [int(one) for one in call.query.getall("ip_version", []) if one in ("4", "6")]
     return Reply({"network_ip_availabilities": [_availability(service, row, versions) for row in rows]})
 
