@@ -108,18 +108,18 @@ def next_link(call: Call, plural: str, listed: Listed) -> Mapping[str, Any]:
 
 
 def both_links(call: Call, plural: str, listed: Listed) -> Mapping[str, Any]:
-    """Neutron's: next and previous, when the client pages (gave a limit). A full page has both, a short one tells which
-    end of the list it is: Neutron counts rows, it does not look ahead."""
+    """Neutron's: next and previous, when the client pages (gave a limit). A full page has both, a short or empty one tells
+    which end of the list it is: Neutron counts rows, it does not look ahead."""
     limit = listed.page.limit
-    if not limit or not listed.rows:
+    if not limit:
         return {}
-    links, full = [], len(listed.rows) >= limit
+    links, full, rows = [], len(listed.rows) >= limit, listed.rows
     if full or listed.page.reverse:
-        href = with_query(call, here(call), marker=key_of(listed.rows[-1]), page_reverse=None)
-        links.append({"rel": "next", "href": href})
+        last = key_of(rows[-1]) if rows else None
+        links.append({"rel": "next", "href": with_query(call, here(call), marker=last, page_reverse=None)})
     if full or not listed.page.reverse:
-        href = with_query(call, here(call), marker=key_of(listed.rows[0]), page_reverse="True")
-        links.append({"rel": "previous", "href": href})
+        first = key_of(rows[0]) if rows else None
+        links.append({"rel": "previous", "href": with_query(call, here(call), marker=first, page_reverse="True")})
     return {f"{plural}_links": links}
 
 
