@@ -115,6 +115,9 @@ async def test_lists_come_in_pages_with_links(net: Net) -> None:
     following = next(one["href"] for one in first["networks_links"] if one["rel"] == "next")
     second = await net.demo.get(following.split("/network/v2.0")[1])
     assert [one["name"] for one in second["networks"]] == ["c"]
+    assert [one["rel"] for one in second["networks_links"]] == ["previous"]
+    wrapped = {"networks": [{"network": {"name": "w"}}]}
+    assert (await net.demo.post("/networks", wrapped, expect=201))["networks"][0]["name"] == "w"
     thin = await net.demo.get("/networks?name=a&fields=id&fields=name")
     assert set(thin["networks"][0]) == {"id", "name"}
 

@@ -134,8 +134,6 @@ def _read(service: Network, call: Call, body: Mapping[str, Any], network_id: str
     elif body.get("allowed_address_pairs"):
         require(call.ctx, MEMBER, f"{call.route.rule}:allowed_address_pairs")
     values = columns(body, RENAMED)
-    if call.route.method == "PUT" and "mac_address" in values and values["mac_address"] is None:
-        values["mac_address"] = None
     if values.get("allowed_address_pairs"):
         values["allowed_address_pairs"] = _pairs(values["allowed_address_pairs"])
     if values.get("security_groups", ()) is None:
