@@ -164,5 +164,7 @@ async def test_what_administrators_look_at(net: Net) -> None:
     await net.demo.get("/network-ip-availabilities", expect=403)
     served = (await net.admin.get(f"/networks/{network['id']}/dhcp-agents"))["agents"]
     assert [one["agent_type"] for one in served] == ["DHCP agent"]
+    path = f"/agents/{served[0]['id']}/dhcp-networks"
+    assert [one["id"] for one in (await net.admin.get(path))["networks"]] == [network["id"]]
     zones = (await net.demo.get("/availability_zones"))["availability_zones"]
     assert {one["resource"] for one in zones} == {"network", "router"}

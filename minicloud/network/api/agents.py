@@ -16,6 +16,7 @@ from minicloud.core.errors import Invalid, NotFound
 from minicloud.core.store import Db
 from minicloud.network import networks, ports, routers, standing
 from minicloud.network.api.listing import PAGING
+from minicloud.network.api.networks import NETWORK, shown_networks
 from minicloud.network.tables import NETWORKS, PORTS, SUBNETS, NetworkRow, Subnet
 
 if TYPE_CHECKING:
@@ -52,10 +53,14 @@ async def list_agents(service: Network, call: Call) -> Reply:
 
 async def show_agent(service: Network, call: Call) -> Reply:
     """Show an agent."""
+    return Reply({"agent": _agent(service, call)})
+
+
+def _agent(service: Network, call: Call) -> dict[str, Any]:
     found = next((one for one in _agents(service) if one["id"] == call.params["agent_id"]), None)
     if found is None:
         raise NotFound(f"Agent {call.params['agent_id']} could not be found.", code="AgentNotFound")
-    return Reply({"agent": found})
+    return found
 
 
 async def list_dhcp_agents(service: Network, call: Call) -> Reply:
@@ -63,6 +68,16 @@ async def list_dhcp_agents(service: Network, call: Call) -> Reply:
     row = networks.show(service, call.ctx, call.params["network_id"])
     served = service.store.read(PORTS.count, "network_id = ? AND device_owner = ?", (row.id, ports.DHCP))
     return Reply({"agents": [one for one in _agents(service) if served and one["topic"] == "dhcp_agent"]})
+
+
+async def list_dhcp_networks(service: Network, call: Call) -> Reply:
+    """List the networks whose DHCP an agent serves."""
+    agent = _agent(service, call)
+    served: list[NetworkRow] = []
+    if agent["topic"] == "dhcp_agent":
+        sql = "id IN (SELECT network_id FROM ports WHERE device_owner = ?)"
+        served = service.store.read(NETWORKS.where, sql, (ports.DHCP,), order="id")
+    return Reply({"networks": [NETWORK.view(row, call) for row in shown_networks(service, call, served)]})
 
 
 async def list_l3_agents(service: Network, call: Call) -> Reply:
@@ -120,6 +135,7 @@ def _subnet_availability(db: Db, subnet: Subnet) -> dict[str, Any]:
 ROUTES = [
     Route("GET", "/agents", list_agents, ANYONE, "get_agent"),
     Route("GET", "/agents/{agent_id}", show_agent, ADMIN, "get_agent"),
+    Route("GET", "/agents/{agent_id}/dhcp-networks", list_dhcp_networks, ADMIN, "get_dhcp-networks"),
     Route("GET", "/networks/{network_id}/dhcp-agents", list_dhcp_agents, ADMIN, "get_dhcp-agents"),
     Route("GET", "/routers/{router_id}/l3-agents", list_l3_agents, ADMIN, "get_l3-agents"),
     Route("GET", "/network-ip-availabilities", list_availabilities, ADMIN, "get_network_ip_availability"),

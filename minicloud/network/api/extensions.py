@@ -18,6 +18,7 @@ class Extension:
 EXTENSIONS = (
     Extension("address-scope", "Address scope", "Subnet pools within which addresses are unique"),
     Extension("agent", "agent", "The parts of the daemon that do agents' work"),
+    Extension("dhcp_agent_scheduler", "DHCP Agent Scheduler", "Which agent serves which network: one serves all"),
     Extension("ext-gw-mode", "Configurable external gateway mode", "Routers without source NAT"),
     Extension("extraroute", "Extra Route", "Routes of a router"),
     Extension("extraroute-atomic", "Atomically add/remove extra routes", "Single routes of a router put in and taken out"),

@@ -55,25 +55,25 @@ COLLECTION = Collection(
 async def list_networks(service: Network, call: Call) -> Listed:
     """List networks that the caller may know of."""
     page = COLLECTION.list(service.store.read, call, networks.visible_sql(call.ctx))
-    return Listed(_shown(service, call, page.rows), page.page, page.more)
+    return Listed(shown_networks(service, call, page.rows), page.page, page.more)
 
 
 async def create_networks(service: Network, call: Call) -> list[dict[str, Any]]:
     """Create one or many networks."""
     rows = await networks.create(service, call.ctx, [columns(one, RENAMED) for one in call.body])
-    return _shown(service, call, rows)
+    return shown_networks(service, call, rows)
 
 
 async def show_network(service: Network, call: Call) -> dict[str, Any]:
     """Show a network."""
-    return _shown(service, call, [networks.show(service, call.ctx, call.params["network_id"])])[0]
+    return shown_networks(service, call, [networks.show(service, call.ctx, call.params["network_id"])])[0]
 
 
 async def update_network(service: Network, call: Call) -> dict[str, Any]:
     """Change a network."""
     values = columns(call.body, RENAMED)
     row = await networks.update(service, call.ctx, call.params["network_id"], values, revision_of(call))
-    return _shown(service, call, [row])[0]
+    return shown_networks(service, call, [row])[0]
 
 
 async def delete_network(service: Network, call: Call) -> None:
@@ -81,7 +81,7 @@ async def delete_network(service: Network, call: Call) -> None:
     await networks.delete(service, call.ctx, call.params["network_id"], revision_of(call))
 
 
-def _shown(service: Network, call: Call, rows: Sequence[NetworkRow]) -> list[dict[str, Any]]:
+def shown_networks(service: Network, call: Call, rows: Sequence[NetworkRow]) -> list[dict[str, Any]]:
     """Rows with what stands in other tables: subnets, whether shared with the caller, the address scopes of the subnets."""
     ids = [row.id for row in rows]
     subnets, scopes, shared = service.store.read(networks.beside_in, ids, call.ctx.project_id)
