@@ -8,6 +8,7 @@ from __future__ import annotations
 import contextlib
 from collections.abc import Iterator
 from dataclasses import dataclass
+from pathlib import Path
 from xml.etree import ElementTree
 
 import libvirt
@@ -29,6 +30,9 @@ _OFF = {
     libvirt.VIR_DOMAIN_SHUTOFF_CRASHED: Power.CRASHED,
     libvirt.VIR_DOMAIN_SHUTOFF_SAVED: Power.SAVED,
 }
+
+BOOT_ID = Path("/proc/sys/kernel/random/boot_id")
+"""random(4): another text after each start of the host."""
 
 _log = structlog.get_logger(__name__)
 
@@ -131,6 +135,7 @@ def learn(connection: libvirt.virConnect, accelerator: probe.Accelerator) -> Fac
         memory_mb=memory_mb,
         cpu_topology={"sockets": sockets, "cores": cores, "threads": threads},
         cpu_features=tuple(sorted(feature.get("name", "") for feature in told.iterfind("host/cpu/feature"))),
+        boot_id=BOOT_ID.read_text().strip(),
     )
     owner = None
     for security in told.iterfind("host/secmodel"):
