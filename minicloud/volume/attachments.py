@@ -310,8 +310,9 @@ async def attach(
     await volume.store.write(claim)
 
 
-async def detach(volume: Volume, ctx: Context, volume_id: str, attachment_id: str | None) -> None:
+async def detach(volume: Volume, ctx: Context, volume_id: str, attachment_id: str | None, *, force: bool = False) -> None:
     """`os-detach`, `os-force_detach`: end one attachment, or the only one; a volume without any is available again.
+    `force`: also one whose status is another matter (error).
 
     Raises:
         NotFound. Invalid: which of several isn't told. Conflict: a server really has the disk.
@@ -329,6 +330,9 @@ async def detach(volume: Volume, ctx: Context, volume_id: str, attachment_id: st
     def forget(db: Db) -> None:
         for one in ending:
             ATTACHMENTS.delete(db, one.id)
+        if force and not volume.operations.live_in(db, row.subject):
+            VOLUMES.change(db, row.id, status=resting_in(db, row.id), updated_at=volume.now())
+            return
         volumes.require_status(VOLUMES.need(db, row.id), "detach", *FOLLOWING)
         settle_in(db, row.id, now=volume.now())
 

@@ -9,7 +9,7 @@ from minicloud.core.errors import Invalid, MinicloudError
 from minicloud.core.operations import Operation
 from minicloud.core.store import Db
 from minicloud.volume import messages, volumes
-from minicloud.volume.tables import ATTACHMENTS, SNAPSHOTS, VOLUMES, VolumeRow
+from minicloud.volume.tables import ATTACHMENTS, SNAPSHOTS, TRANSFERS, VOLUMES, VolumeRow
 
 if TYPE_CHECKING:
     from minicloud.volume import Volume
@@ -68,6 +68,7 @@ async def run(volume: Volume, op: Operation) -> None:
     def forget(db: Db) -> None:
         SNAPSHOTS.delete_where(db, "volume_id = ?", (row.id,))
         ATTACHMENTS.delete_where(db, "volume_id = ?", (row.id,))
+        TRANSFERS.delete_where(db, "volume_id = ?", (row.id,))
         VOLUMES.delete(db, row.id)
 
     await volume.store.write(forget)

@@ -157,7 +157,7 @@ ROUTES = [
     Route("POST", ACTION, force_delete, action="os-force_delete", body=LOOSE, policy=ADMIN, rule=ADMINS + "force_delete", status=202),
     Route("POST", ACTION, reset_status, action="os-reset_status", body=RESET, policy=ADMIN, rule=ADMINS + "reset_status", status=202),
     Route(
-        "POST", ACTION, reset_status, action="os-update_snapshot_status", body=PROGRESS, policy=ADMIN,
+        "POST", ACTION, reset_status, action="os-update_snapshot_status", body=PROGRESS, policy=MEMBER,
         rule="snapshot_extension:snapshot_actions:update_snapshot_status", status=202,
     ),
 ]  # fmt: skip

@@ -21,7 +21,7 @@ from minicloud.api.schema import (
     nullable,
     string,
 )
-from minicloud.core.errors import Invalid, NotFound
+from minicloud.core.errors import Invalid, NotFound, NotImplementedHere
 from minicloud.volume import types
 from minicloud.volume.api import lists
 from minicloud.volume.api.lists import Condition, Lists
@@ -48,7 +48,7 @@ TYPE = Schema(
     Field("is_public", BOOLEAN, out=True, update=OPTIONAL),
     Field("description", nullable(TEXT), out=True, create=OPTIONAL, update=OPTIONAL),
     Field("extra_specs", SPECS, _specs, out=True, create=OPTIONAL),
-    Field("qos_specs_id", TEXT, out=True, show=ADMIN),
+    Field("qos_specs_id", TEXT, lambda row, call: row.qos_specs_id if call.request.method == "GET" else MISSING, out=True, show=ADMIN),
     Field(
         "os-volume-type-access:is_public", BOOLEAN, out=True, create=OPTIONAL, default=True,
         attr=lambda row, call: MISSING if call.request.method == "PUT" else row.is_public,
@@ -119,6 +119,17 @@ async def update_type(volume: Volume, call: Call) -> VolumeType:
 async def delete_type(volume: Volume, call: Call) -> None:
     """Forget a type that no volume has."""
     await types.delete(volume, _id(call))
+
+
+async def show_encryption(volume: Volume, call: Call) -> dict[str, Any]:
+    """No type here is encrypted."""
+    types.visible(volume, call.ctx, _id(call))
+    return {}
+
+
+async def refuse_encryption(volume: Volume, call: Call) -> None:
+    """Encrypted volumes need a key manager, which this cloud has not."""
+    raise NotImplementedHere("Cannot encrypt volumes of a type: this cloud has no key manager.")
 
 
 # --- extra specs -----------------------------------------------------------------------------------------------------
@@ -216,6 +227,8 @@ ROUTES = [
     Route("GET", PLACE, show_type, policy=READER, rule=RULE + "get", view=TYPE),
     Route("PUT", PLACE, update_type, policy=ADMIN, rule=RULE + "update", body=TYPE, view=TYPE),
     Route("DELETE", PLACE, delete_type, policy=ADMIN, rule=RULE + "delete", status=202),
+    Route("GET", PLACE + "/encryption", show_encryption, policy=ADMIN, rule="volume_extension:volume_type_encryption:get"),
+    Route("POST", PLACE + "/encryption", refuse_encryption, policy=ADMIN, rule="volume_extension:volume_type_encryption:create"),
     Route("GET", PLACE + "/extra_specs", list_specs, policy=READER, rule=SPEC + "index"),
     Route("POST", PLACE + "/extra_specs", merge_specs, policy=ADMIN, rule=SPEC + "create", body=EXTRA_SPECS, envelope=False),
     Route("GET", KEY, show_spec, policy=READER, rule=SPEC + "show"),

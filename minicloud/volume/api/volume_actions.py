@@ -134,6 +134,11 @@ async def detach_volume(volume: Volume, call: Call) -> None:
     await attachments.detach(volume, call.ctx, _id(call), call.body.get("attachment_id"))
 
 
+async def force_detach_volume(volume: Volume, call: Call) -> None:
+    """The same whatever the status says."""
+    await attachments.detach(volume, call.ctx, _id(call), call.body.get("attachment_id"), force=True)
+
+
 async def initialize_connection(volume: Volume, call: Call) -> dict[str, Any]:
     """How the host reaches the volume: it is a file there."""
     row = volumes.visible(volume, call.ctx, _id(call))
@@ -263,7 +268,7 @@ ROUTES = [
     _action("os-roll_detaching", roll_detaching, LOOSE, ACTIONS + "roll_detaching"),
     _action("os-attach", attach_volume, ATTACH, ACTIONS + "attach"),
     _action("os-detach", detach_volume, DETACH, ACTIONS + "detach"),
-    _action("os-force_detach", detach_volume, FORCE_DETACH, ADMINS + "force_detach", policy=ADMIN),
+    _action("os-force_detach", force_detach_volume, FORCE_DETACH, ADMINS + "force_detach", policy=ADMIN),
     _action("os-initialize_connection", initialize_connection, CONNECT, ACTIONS + "initialize_connection", status=200),
     _action("os-terminate_connection", terminate_connection, CONNECT, ACTIONS + "terminate_connection"),
     _action("os-set_bootable", set_bootable, BOOTABLE, ACTIONS + "set_bootable"),

@@ -18,6 +18,7 @@ from minicloud.api.schema import (
     TEXT,
     UUID,
     Field,
+    Getter,
     Schema,
     integer,
     micros,
@@ -95,14 +96,9 @@ def _metadata(one: Shown, call: Call) -> dict[str, str]:
     return one.row.metadata | flag
 
 
-def _once_made(name: str) -> Any:
-    """A getter of a key that the answer to a creation doesn't have."""
-    return lambda one, call: MISSING if call.request.method == "POST" else getattr(one.row, name)
-
-
-def _image_metadata(one: Shown, call: Call) -> Any:
-    """What is known of the image that the volume was made of; the answer to the creation doesn't have it either."""
-    return MISSING if call.request.method == "POST" or not one.row.image_metadata else one.row.image_metadata
+def _when_asked(get: Getter) -> Getter:
+    """A getter of a key that only the answers to GET have: Cinder adds it to what was asked for, not to what was done."""
+    return lambda one, call: get(one, call) if call.request.method in ("GET", "HEAD") else MISSING
 
 
 def _null(one: Shown, call: Call) -> None:
@@ -144,11 +140,11 @@ VOLUME = Schema(
     Field("scheduler_hints", OBJECT, create=OPTIONAL),
     Field("OS-SCH-HNT:scheduler_hints", OBJECT, create=OPTIONAL),
     Field("migration_status", TEXT, _null, out=True, show=ADMIN),
-    Field("os-vol-tenant-attr:tenant_id", TEXT, _once_made("project_id"), out=True),
-    Field("os-vol-mig-status-attr:migstat", TEXT, _null, out=True, show=ADMIN),
-    Field("os-vol-mig-status-attr:name_id", TEXT, _null, out=True, show=ADMIN),
-    Field("os-vol-host-attr:host", TEXT, "pool", out=True, show=ADMIN),
-    Field("volume_image_metadata", OBJECT, _image_metadata, out=True),
+    Field("os-vol-tenant-attr:tenant_id", TEXT, _when_asked(lambda one, call: one.row.project_id), out=True),
+    Field("os-vol-mig-status-attr:migstat", TEXT, _when_asked(_null), out=True, show=ADMIN),
+    Field("os-vol-mig-status-attr:name_id", TEXT, _when_asked(_null), out=True, show=ADMIN),
+    Field("os-vol-host-attr:host", TEXT, _when_asked(lambda one, call: one.pool), out=True, show=ADMIN),
+    Field("volume_image_metadata", OBJECT, _when_asked(lambda one, call: one.row.image_metadata or MISSING), out=True),
     Field("provider_id", TEXT, _null, out=True, since=(3, 21), show=ADMIN),
     Field("service_uuid", TEXT, _null, out=True, since=(3, 48)),
     Field("shared_targets", BOOLEAN, lambda one, call: False, out=True, since=(3, 48)),
@@ -254,12 +250,19 @@ async def delete_volume(volume: Volume, call: Call) -> None:
     await delete.accept(volume, call.ctx, call.params["volume_id"], force=force, cascade=lists.flag(call, "cascade"))
 
 
+async def show_encryption(volume: Volume, call: Call) -> dict[str, Any]:
+    """No volume here is encrypted: there is no key."""
+    volumes.visible(volume, call.ctx, call.params["volume_id"])
+    return {"encryption_key_id": None}
+
+
 ROUTES = [
     Route("POST", "/volumes", create_volume, policy=MEMBER, rule="volume:create", body=VOLUME, view=VOLUME, status=202),
     Route("GET", "/volumes", list_volumes, policy=READER, rule="volume:get_all", view=SUMMARY, many=True),
     Route("GET", "/volumes/detail", list_volumes_with_details, policy=READER, rule="volume:get_all", view=VOLUME, many=True),
     Route("GET", "/volumes/summary", summarize_volumes, policy=READER, rule="volume:get_all", since=(3, 12)),
     Route("GET", "/volumes/{volume_id}", show_volume, policy=READER, rule="volume:get", view=VOLUME),
+    Route("GET", "/volumes/{volume_id}/encryption", show_encryption, policy=READER, rule="volume_extension:volume_encryption_metadata"),
     Route("PUT", "/volumes/{volume_id}", update_volume, policy=MEMBER, rule="volume:update", body=VOLUME, view=VOLUME),
     Route("DELETE", "/volumes/{volume_id}", delete_volume, policy=MEMBER, rule="volume:delete", status=202),
 ]
