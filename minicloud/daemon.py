@@ -24,6 +24,7 @@ from aiohttp import web
 
 from minicloud import __version__
 from minicloud.api.app import Api
+from minicloud.compute import Compute
 from minicloud.config import Config
 from minicloud.core import operations, quota, trace
 from minicloud.core.clock import Clock, SystemClock
@@ -36,6 +37,12 @@ from minicloud.core.service import Service
 from minicloud.core.store import Store
 from minicloud.core.trace import Tracer, boundary
 from minicloud.host import Host
+from minicloud.identity import Identity
+from minicloud.image import Image
+from minicloud.metadata import Metadata
+from minicloud.network import Network
+from minicloud.placement import Placement
+from minicloud.volume import Volume
 
 log = structlog.get_logger(__name__)
 M_TRIM_THRESHOLD, M_MMAP_THRESHOLD, M_ARENA_MAX = -1, -3, -8
@@ -80,29 +87,24 @@ class Daemon:
 
     def _build(self, host: Host) -> None:
         foundation, config = self.foundation, self.config
-        # While the services are being built side by side, those that are not there yet are left out.
-        self.services: list[Service] = []
-        self.identity = identity = self._add("identity", "Identity", foundation, config)
-        self.image = image = self._add("image", "Image", foundation, host, config)
-        self.placement = placement = self._add("placement", "Placement", foundation, host, config)
-        self.network = network = self._add("network", "Network", foundation, host, config)
-        self.volume = volume = self._add("volume", "Volume", foundation, host, config, image=image)
-        self.compute = compute = self._add(
-            "compute", "Compute", foundation, host, config,
-            identity=identity, image=image, placement=placement, network=network, volume=volume,
-        )  # fmt: skip
-        self.metadata = self._add("metadata", "Metadata", foundation, host, config, network=network, compute=compute)
+        self.identity = Identity(foundation, config)
+        self.image = Image(foundation, host, config)
+        self.placement = Placement(foundation, host, config)
+        self.network = Network(foundation, host, config)
+        # what one service gets of another is the other behind its boundary: each awaited call is a span
+        identity, image = boundary(self.identity, "identity"), boundary(self.image, "image")
+        placement, network = boundary(self.placement, "placement"), boundary(self.network, "network")
+        self.volume = Volume(foundation, host, config, image=image)
+        volume = boundary(self.volume, "volume")
+        self.compute = Compute(
+            foundation, host, config, identity=identity, image=image, placement=placement, network=network, volume=volume
+        )
+        self.metadata = Metadata(foundation, host, config, network=network, compute=boundary(self.compute, "compute"))
+        self.services: list[Service] = [
+            self.identity, self.image, self.placement, self.network, self.volume, self.compute, self.metadata,
+        ]  # fmt: skip
         for entry in entry_points(group="minicloud.services"):
             self.services.append(entry.load()(foundation, host, config))
-
-    def _add(self, name: str, kind: str, *args: Any, **neighbours: Any) -> Any:
-        import importlib.util
-
-        if importlib.util.find_spec(f"minicloud.{name}") is None or None in neighbours.values():
-            return None
-        service = getattr(importlib.import_module(f"minicloud.{name}"), kind)(*args, **neighbours)
-        self.services.append(service)
-        return boundary(service, name)
 
     async def start(self) -> None:
         """Bring the cloud up; returns when the door is open.

@@ -65,12 +65,11 @@ class _Router(web.UrlDispatcher):
     """aiohttp's router, for clients' habits: a slash at the end, Neutron's suffixes and underscores."""
 
     loose: tuple[str, ...] = ()
-    exact: tuple[str, ...] = ()
     strict: tuple[str, ...] = ()
 
     async def resolve(self, request: web.Request) -> web.UrlMappingMatchInfo:
         path = request.rel_url.raw_path
-        plain = path if path.startswith(self.exact) and self.exact else path.rstrip("/") or "/"
+        plain = path.rstrip("/") or "/"
         if plain.startswith(self.strict) and self.strict and plain != path:
             return await super().resolve(request)
         for root in self.loose:
@@ -164,7 +163,6 @@ class Api:
     def application(self) -> web.Application:
         """The aiohttp application with every route of every service."""
         router = _Router()
-        router.exact = tuple(one.dialect.prefix + one.dialect.root + "/" for one in self._services if one.dialect.exact_paths)
         router.loose = tuple(one.dialect.prefix + one.dialect.root + "/" for one in self._services if one.dialect.loose_paths)
         router.strict = tuple(one.dialect.prefix + one.dialect.root + "/" for one in self._services if one.dialect.slash_matters)
         app = web.Application(router=router, client_max_size=BODY_LIMIT)

@@ -50,9 +50,9 @@ class Dialect:
         wrong_method: status for a method that a path hasn't (405, or Nova's 404).
         list_extra: the links of a list.
         strict_query: whether unknown query parameters are refused (True), or from which microversion on.
-        slash_matters: whether a path with a slash at the end is another path (Cinder: `GET /volumes/` is no list); the roots answer both ways.
+        slash_matters: whether a path with a slash at the end is another path (Glance, Cinder: `GET /volumes/` is
+            no list); the roots answer both ways.
         loose_paths: Neutron's habits: `.json` suffixes, dashes and underscores alike.
-        exact_paths: whether a slash at the end makes another path (Glance), instead of none.
         fields: whether `fields=` in the query thins out replies (Neutron).
         request_id_header: one of its own beside `X-Openstack-Request-Id`.
         vary: value of Vary on every reply.
@@ -73,7 +73,6 @@ class Dialect:
     strict_query: bool | Version = False
     slash_matters: bool = False
     loose_paths: bool = False
-    exact_paths: bool = False
     fields: bool = False
     request_id_header: str | None = None
     vary: str | None = None

@@ -14,19 +14,23 @@ from minicloud.core.reconcile import Reconciler
 
 
 class Service(Protocol):
-    """A module of the cloud.
+    """A module of the cloud."""
 
-    Attributes:
-        name: "identity", "image", "placement", "network", "volume", "compute"; the first word of undo records.
-        migrations: its part of the schema, append only.
-        dialect: how its API differs from the others' (`api.dialect.Dialect`), None for a service without a wire.
-        routes: its operations (`api.route.Route`).
-    """
+    @property
+    def name(self) -> str:
+        """"identity", "image", "placement", "network", "volume", "compute"; the first word of undo records."""
 
-    name: str
-    migrations: Migrations
-    dialect: Any
-    routes: Sequence[Any]
+    @property
+    def migrations(self) -> Migrations:
+        """Its part of the schema, append only."""
+
+    @property
+    def dialect(self) -> Any:
+        """How its API differs from the others' (`api.dialect.Dialect`), None for a service without a wire."""
+
+    @property
+    def routes(self) -> Sequence[Any]:
+        """Its operations (`api.route.Route`)."""
 
     def reconcilers(self) -> Sequence[Reconciler]:
         """Its loops; they run once, in this order, before the door opens."""

@@ -14,7 +14,7 @@ DIALECT = Dialect(
     unknown_route=faults.webob,
     unauthenticated=faults.webob,
     envelope=False,
-    exact_paths=True,
+    slash_matters=True,
     list_extra=paging.relative_links,
     catalog=(("image", ""),),
 )
