@@ -103,18 +103,22 @@ async def complete_extension(volume: Volume, call: Call) -> None:
 
 
 async def reserve_volume(volume: Volume, call: Call) -> None:
+    """Keep a volume for a machine that is about to take it."""
     await attachments.hold(volume, call.ctx, _id(call))
 
 
 async def unreserve_volume(volume: Volume, call: Call) -> None:
+    """Let a kept volume go."""
     await attachments.unhold(volume, call.ctx, _id(call))
 
 
 async def begin_detaching(volume: Volume, call: Call) -> None:
+    """Mark a volume as leaving its machine."""
     await attachments.begin_detaching(volume, call.ctx, _id(call))
 
 
 async def roll_detaching(volume: Volume, call: Call) -> None:
+    """Take that mark back."""
     await attachments.roll_detaching(volume, call.ctx, _id(call))
 
 
