@@ -102,6 +102,11 @@ async def list_migrations(compute: Compute, call: Call) -> Reply:
     return Reply({"migrations": []})
 
 
+async def list_all_migrations(compute: Compute, call: Call) -> Reply:
+    """`GET /os-migrations`: as above, for all servers."""
+    return Reply({"migrations": []})
+
+
 _ACTIONS = "/servers/{server_id}/os-instance-actions"
 ROUTES = [
     Route("GET", _ACTIONS, list_actions, policy=READER, rule=f"{RULE}:list"),
@@ -109,4 +114,5 @@ ROUTES = [
     Route("GET", "/servers/{server_id}/diagnostics", show_diagnostics, policy=ADMIN, rule="os_compute_api:os-server-diagnostics"),
     Route("GET", "/servers/{server_id}/migrations", list_migrations, policy=MANAGER,
           rule="os_compute_api:servers:migrations:index", since=(2, 23)),
+    Route("GET", "/os-migrations", list_all_migrations, policy=MANAGER, rule="os_compute_api:os-migrations:index"),
 ]  # fmt: skip

@@ -27,7 +27,6 @@ ACTIONS: tuple[tuple[str, str, Policy, str], ...] = (
     ("suspend", _LATER, MEMBER, "os_compute_api:os-suspend-server:suspend"),
     ("resume", _LATER, MEMBER, "os_compute_api:os-suspend-server:resume"),
     ("createBackup", _LATER, MEMBER, "os_compute_api:os-create-backup"),
-    ("restore", "is not needed: deleted servers are gone at once.", MEMBER, "os_compute_api:os-deferred-delete:restore"),
     ("migrate", _ONE_HOST, ADMIN, "os_compute_api:os-migrate-server:migrate"),
     ("os-migrateLive", _ONE_HOST, ADMIN, "os_compute_api:os-migrate-server:migrate_live"),
     ("evacuate", _ONE_HOST, ADMIN, "os_compute_api:os-evacuate"),

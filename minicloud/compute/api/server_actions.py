@@ -59,6 +59,12 @@ async def force_delete(compute: Compute, call: Call) -> None:
     await teardown.accept(compute, call.ctx, call.params["server_id"])
 
 
+async def restore_server(compute: Compute, call: Call) -> None:
+    """`restore`: for servers that were deleted softly, which none is here."""
+    server = compute.server(call.ctx, call.params["server_id"])
+    raise Conflict(f"Cannot 'restore' instance {server.id} while it is in vm_state {server.vm_state}")
+
+
 async def show_console_output(compute: Compute, call: Call) -> Reply:
     """`os-getConsoleOutput`."""
     text = await servers.console_output(compute, call.ctx, call.params["server_id"], call.body.get("length"))
@@ -102,6 +108,8 @@ ROUTES = [
           rule="os_compute_api:os-admin-actions:reset_state"),
     Route("POST", PATH, force_delete, action="forceDelete", body=LOOSE, status=202, policy=MEMBER,
           rule="os_compute_api:os-deferred-delete:force"),
+    Route("POST", PATH, restore_server, action="restore", body=LOOSE, status=202, policy=MEMBER,
+          rule="os_compute_api:os-deferred-delete:restore"),
     Route("POST", PATH, show_console_output, action="os-getConsoleOutput", body=CONSOLE, policy=MEMBER,
           rule="os_compute_api:os-console-output"),
     Route("POST", PATH, create_image, action="createImage", body=CREATE_IMAGE, status=202, policy=MEMBER,
