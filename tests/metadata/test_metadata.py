@@ -27,7 +27,7 @@ class Asker:
 
     def __init__(self, yard: Yard, monkeypatch: pytest.MonkeyPatch, server_id: str) -> None:
         self.yard = yard
-        network = yard.cloud.daemon.network._target
+        network = yard.cloud.daemon.network
         ports = {port.device_id: port for port in network.ports_of(server_id)}
 
         def port_at(owner_id: str, address: str) -> PortInfo | None:

@@ -62,7 +62,7 @@ async def force_delete(compute: Compute, call: Call) -> None:
 async def restore_server(compute: Compute, call: Call) -> None:
     """`restore`: for servers that were deleted softly, which none is here."""
     server = compute.server(call.ctx, call.params["server_id"])
-    raise Conflict(f"Cannot 'restore' instance {server.id} while it is in vm_state {server.vm_state}")
+    raise Conflict(f"Cannot 'restore' instance {server.id} while it is in vm_state {server.vm_state}.")
 
 
 async def show_console_output(compute: Compute, call: Call) -> Reply:
