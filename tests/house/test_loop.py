@@ -90,7 +90,9 @@ async def _work(cloud: Cloud) -> None:
     await settled()
     ports = [{"network_id": net, "name": f"p{number}"} for number in range(20)]
     await demo.post("/network/v2.0/ports", {"ports": ports}, expect=201)
-    rule = {"security_group_rule": {"direction": "ingress", "protocol": "tcp", "port_range_min": 22, "port_range_max": 22}}
+    rule = {
+        "security_group_rule": {"direction": "ingress", "protocol": "tcp", "port_range_min": 22, "port_range_max": 22}
+    }
     group = (await demo.get("/network/v2.0/security-groups"))["security_groups"][0]["id"]
     rule["security_group_rule"]["security_group_id"] = group
     await demo.post("/network/v2.0/security-group-rules", rule, expect=201)

@@ -14,7 +14,7 @@ from collections.abc import AsyncIterator, Callable
 from pathlib import Path
 from typing import Any
 
-from minicloud.core.errors import HostFailure
+from minicloud.core.errors import Failure, HostFailure
 
 Observer = Callable[[str], None]
 """Called with "before VERB" and "after VERB" at every effect; may raise or end the process."""
@@ -32,6 +32,7 @@ class World:
         self.observer: Observer | None = None
         self._delays: dict[str, float] = {}
         self._failures: dict[str, int] = {}
+        self._kinds: dict[str, Failure] = {}
         self._sections: dict[str, dict[str, Any]] = {}
         if self._file is not None and self._file.exists():
             self._sections = json.loads(self._file.read_text())
@@ -47,7 +48,8 @@ class World:
             await asyncio.sleep(delay)
         if self._failures.get(verb, 0) > 0:
             self._failures[verb] -= 1
-            raise HostFailure(f"Cannot {verb.replace('.', ' ')} {subject}: the fake host was told to fail.")
+            plain = HostFailure(f"Cannot {verb.replace('.', ' ')} {subject}: the fake host was told to fail.")
+            raise self._kinds.get(verb, plain)
         self._tell(f"before {verb}")
         yield
         self._save()
@@ -57,9 +59,12 @@ class World:
         """Have each `verb` take this long from now on; 0 ends it."""
         self._delays[verb] = seconds
 
-    def fail(self, verb: str, times: int = 1) -> None:
-        """Have the next `times` calls of `verb` raise `HostFailure` without effect."""
+    def fail(self, verb: str, times: int = 1, *, kind: Failure | None = None) -> None:
+        """Have the next `times` calls of `verb` raise `kind`, or a plain `HostFailure`, without effect."""
         self._failures[verb] = times
+        self._kinds.pop(verb, None)
+        if kind is not None:
+            self._kinds[verb] = kind
 
     def is_empty(self) -> bool:
         """Nothing of ours exists on this machine."""
