@@ -209,6 +209,9 @@ def _disk(disk: DiskSpec, machine: str) -> Element:
     SubElement(element, "source", file=disk.path)
     bus = "sata" if disk.bus == "ide" and machine == "q35" else disk.bus  # q35 has no IDE
     SubElement(element, "target", dev=disk.target, bus=bus)
+    if bus == "scsi":  # left alone, libvirt counts seven a controller, and adds old ones that guests have no driver for
+        place = {"controller": "0", "bus": "0", "target": str(_place(disk.target)), "unit": "0"}
+        SubElement(element, "address", {"type": "drive", **place})
     if disk.read_only or disk.device == "cdrom":
         SubElement(element, "readonly")
     if disk.shareable:
@@ -219,6 +222,14 @@ def _disk(disk: DiskSpec, machine: str) -> Element:
         SubElement(element, "boot", order=str(disk.boot_order))
     SubElement(element, "alias", name=alias(DISK_ALIAS, disk.id))
     return element
+
+
+def _place(target: str) -> int:
+    """Which disk of its kind a name means: 0 for sda, 25 for sdz, 26 for sdaa."""
+    number = 0
+    for letter in target[2:]:
+        number = number * 26 + ord(letter) - ord("a") + 1
+    return number - 1
 
 
 def _nic(nic: NicSpec) -> Element:
