@@ -144,7 +144,7 @@ def _target_in(db: Db, ctx: Context, row: FloatingIp, port_id: str, asked: str |
     """The columns of a floating IP that leads to a port's address by the router between the two networks."""
     port = ports.visible_in(db, ctx, port_id)
     if port.project_id != row.project_id and not ctx.is_admin:
-        raise Invalid(f"Port {port.id} is associated with a different project than the floating IP", code="BadRequest")
+        raise Invalid(f"Port {port.id} is associated with a different project than the floating IP.", code="BadRequest")
     fixed = _fixed_of(port, None if asked is None else addresses.canonical(asked))
     held = FLOATINGIPS.first(
         db, "port_id = ? AND fixed_ip_address = ? AND id != ?", (port.id, fixed["ip_address"], row.id)

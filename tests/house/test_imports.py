@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import functools
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -25,9 +26,11 @@ ROOMS = {
 """Module -> the only files or folders that may import it at run time; `<service>/api/` counts as `api/`."""
 
 
-def modules() -> Iterator[tuple[str, ast.Module]]:
-    for path in sorted((ROOT / "minicloud").rglob("*.py")):
-        yield path.relative_to(ROOT / "minicloud").as_posix(), ast.parse(path.read_text())
+@functools.cache
+def modules() -> tuple[tuple[str, ast.Module], ...]:
+    """Every module of the package, parsed once for all these tests: (path below the package, tree)."""
+    found = sorted((ROOT / "minicloud").rglob("*.py"))
+    return tuple((path.relative_to(ROOT / "minicloud").as_posix(), ast.parse(path.read_text())) for path in found)
 
 
 def imports(tree: ast.Module) -> Iterator[str]:
