@@ -36,6 +36,9 @@ migrations = Migrations("operations")
 UNDO_PAUSES = (0.05, 0.5, 2.0, 5.0)
 """Seconds between tries of an undo that fails; after the last the operation is stuck."""
 
+WRITE_PAUSE, WRITE_PAUSE_MOST = 0.25, 30.0
+"""Seconds between tries to write the end of an operation while the database can't be written."""
+
 HISTORY = 2_000
 """Ended operations that are kept for `minicloud ops --all`."""
 
@@ -300,10 +303,10 @@ class Operations:
             await self._tracer.save(work)
 
     async def _unwind(self, operation: Operation, error: MinicloudError) -> None:
-        await self._store.write(OPERATIONS.change, operation.id, state=State.UNDOING, error=error.message)
+        await self._write_surely(OPERATIONS.change, operation.id, state=State.UNDOING, error=error.message)
         for record in self.records(operation.id):
             if not await self._undo(operation, record):
-                await self._store.write(OPERATIONS.change, operation.id, state=State.STUCK)
+                await self._write_surely(OPERATIONS.change, operation.id, state=State.STUCK)
                 self._forget(operation)
                 return
         await self._end(operation, State.FAILED, error)
@@ -321,7 +324,7 @@ class Operations:
                     return False
                 await asyncio.sleep(pause)
         self._reach("before journal strike")
-        await self._store.write(UNDO_RECORDS.delete, record.id)
+        await self._write_surely(UNDO_RECORDS.delete, record.id)
         self._reach("after journal strike")
         return True
 
@@ -341,11 +344,22 @@ class Operations:
             return None if waiting is None else OPERATIONS.change(db, waiting.id, state=State.RUNNING)
 
         self._reach("before journal end")
-        following = await self._store.write(close)
+        following = await self._write_surely(close)
         self._reach("after journal end")
         self._forget(operation)
         if following is not None:
             self._start(following)
+
+    async def _write_surely(self, fn: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
+        """Write what must be written for the work to end; while the disk is full, wait for room."""
+        pause = WRITE_PAUSE
+        while True:
+            try:
+                return await self._store.write(fn, *args, **kwargs)
+            except Unavailable as failure:
+                log.error("the journal waits for the database", error=failure.message, seconds=pause)
+                await asyncio.sleep(pause)
+                pause = min(2 * pause, WRITE_PAUSE_MOST)
 
     def _forget(self, operation: Operation) -> None:
         running = self._running.get(operation.subject)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -12,7 +13,7 @@ from minicloud.core import operations as journal
 from minicloud.core import trace
 from minicloud.core.clock import SystemClock
 from minicloud.core.context import Context
-from minicloud.core.errors import Conflict, HostFailure, MinicloudError
+from minicloud.core.errors import Conflict, HostFailure, MinicloudError, Unavailable
 from minicloud.core.operations import AfterCrash, Operation, Operations, undo
 from minicloud.core.store import Db, Store
 from minicloud.core.trace import Tracer
@@ -176,3 +177,19 @@ async def test_an_undo_that_fails_once_is_tried_again(engine: Engine, monkeypatc
     await engine.begin("create", fail_after="domain")
     await engine.operations.settled(SUBJECT)
     assert engine.things.world == [] and engine.operations.listed() == []
+
+
+async def test_an_operation_that_cannot_write_its_end_waits_for_room(engine: Engine, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(journal, "WRITE_PAUSE", 0.0)
+    write, refusals = engine.store.write, [Unavailable("full")] * 3
+
+    async def sometimes_full(fn: Any, *args: Any, **kwargs: Any) -> Any:
+        if refusals and getattr(fn, "__name__", "") == "close":
+            raise refusals.pop()
+        return await write(fn, *args, **kwargs)
+
+    monkeypatch.setattr(engine.store, "write", sometimes_full)
+    await engine.begin("create")
+    await engine.operations.settled(SUBJECT)
+    assert not refusals and engine.operations.listed() == []
+    assert engine.things.world == ["claim", "disk", "domain"]
