@@ -27,7 +27,7 @@ from sqlite_utils.migrations import Migrations
 
 from minicloud.core.clock import Clock, stamp
 from minicloud.core.context import Context
-from minicloud.core.errors import Conflict, Failure, Interrupted, MinicloudError
+from minicloud.core.errors import Conflict, Failure, Interrupted, MinicloudError, Unavailable
 from minicloud.core.store import Db, Store, Table
 from minicloud.core.trace import Tracer, render_call
 
