@@ -207,8 +207,8 @@ async def test_garbage_in_the_query_is_no_bug(town: Town) -> None:
     offences: list[str] = []
     queries: tuple[Any, ...] = (
         "limit=-1", "limit=x", "limit=99999999999999999999", "limit=0", f"marker={NOBODY}", "marker=%00", "sort_key=x;--&sort_dir=up",
-        "sort=id:sideways", "fields=%C3%28&fields=", "changes-since=yesterday", "all_tenants=maybe", "offset=-5", "name=%F0%9F%92%A9&name=x",
-        "id=&id=", "status=%27", "page_reverse=7", "created_at=gte:never", "size_min=x", "tags=,,,", "fixed_ips=ip_address",
+        "sort=id:sideways", "fields=%C3%28&fields=", "changes-since=yesterday", "all_tenants=maybe&offset=-5", "name=%F0%9F%92%A9&name=x",
+        "id=&id=&status=%27&page_reverse=7", "created_at=gte:never", "size_min=x", "tags=,,,", "fixed_ips=ip_address",
     )  # fmt: skip
     for place in private(town):
         if place.route.method != "GET":
