@@ -24,6 +24,16 @@ from typing import Any, TypeVar
 import structlog
 from sqlite_utils import Database
 from sqlite_utils.migrations import Migrations
+from tenacity import (
+    AsyncRetrying,
+    RetryCallState,
+    retry_base,
+    retry_if_exception_type,
+    stop_after_attempt,
+    wait_chain,
+    wait_exponential,
+    wait_fixed,
+)
 
 from minicloud.core.clock import Clock, stamp
 from minicloud.core.context import Context
@@ -121,14 +131,25 @@ def undo(method: Method) -> Method:
 async def insist(call: Callable[..., Awaitable[None]], *arguments: Any) -> None:
     """One step of a removal: tried again, with the pauses of an undo, before it counts as failed. What removes can't be
     taken back, so half of it is worse than a wait. `call` must be idempotent."""
-    for pause in UNDO_PAUSES:
-        try:
+    async for attempt in _tries(retry_if_exception_type(Failure), step=call.__name__):
+        with attempt:
             await call(*arguments)
-            return
-        except Failure as failure:
-            log.warning("a removal's step failed and is tried again", call=call.__name__, error=failure.message)
-            await asyncio.sleep(pause)
-    await call(*arguments)
+
+
+def _tries(retry: retry_base, **told: Any) -> AsyncRetrying:
+    """Tries of a step that takes something away, with growing pauses; the last failure comes out."""
+
+    def tell(state: RetryCallState) -> None:
+        failure = state.outcome.exception() if state.outcome else None
+        log.warning("a step failed and is tried again", error=str(failure), detail=getattr(failure, "detail", ""), **told)
+
+    return AsyncRetrying(
+        retry=retry,
+        wait=wait_chain(*(wait_fixed(pause) for pause in UNDO_PAUSES)),
+        stop=stop_after_attempt(len(UNDO_PAUSES) + 1),
+        before_sleep=tell,
+        reraise=True,
+    )
 
 
 @dataclass
@@ -314,15 +335,13 @@ class Operations:
     async def _undo(self, operation: Operation, record: UndoRecord) -> bool:
         owner, _, method = record.call.partition(".")
         call = getattr(self._services[owner], method)
-        for pause in (*UNDO_PAUSES, None):
-            try:
-                await call(*record.arguments)
-                break
-            except Exception as failure:
-                log.exception("an undo failed", kind=operation.kind, call=record.call, error=str(failure))
-                if pause is None:
-                    return False
-                await asyncio.sleep(pause)
+        try:
+            async for attempt in _tries(retry_if_exception_type(Exception), kind=operation.kind, call=record.call):
+                with attempt:
+                    await call(*record.arguments)
+        except Exception:
+            log.exception("an undo failed for good", kind=operation.kind, call=record.call)
+            return False
         self._reach("before journal strike")
         await self._write_surely(UNDO_RECORDS.delete, record.id)
         self._reach("after journal strike")
@@ -352,14 +371,12 @@ class Operations:
 
     async def _write_surely(self, fn: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
         """Write what must be written for the work to end; while the disk is full, wait for room."""
-        pause = WRITE_PAUSE
-        while True:
-            try:
-                return await self._store.write(fn, *args, **kwargs)
-            except Unavailable as failure:
-                log.error("the journal waits for the database", error=failure.message, seconds=pause)
-                await asyncio.sleep(pause)
-                pause = min(2 * pause, WRITE_PAUSE_MOST)
+        tries = AsyncRetrying(
+            retry=retry_if_exception_type(Unavailable),
+            wait=wait_exponential(WRITE_PAUSE, max=WRITE_PAUSE_MOST),
+            before_sleep=lambda state: log.error("the journal waits for the database", tries=state.attempt_number),
+        )
+        return await tries(self._store.write, fn, *args, **kwargs)
 
     def _forget(self, operation: Operation) -> None:
         running = self._running.get(operation.subject)
