@@ -6,6 +6,7 @@ A reflink where the file system can; a volume in use is copied by the hypervisor
 from __future__ import annotations
 
 import uuid
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -20,6 +21,10 @@ from minicloud.volume.tables import SNAPSHOTS, VOLUME_TYPES, VOLUMES, SnapshotRo
 if TYPE_CHECKING:
     from minicloud.volume import Volume
 
+TOLD: Mapping[str, tuple[str, ...]] = {
+    "creating": ("creating", "available", "error"), "deleting": ("deleting", "error_deleting"),
+}  # fmt: skip
+"""What whoever makes or removes a snapshot by means of their own may say of it, by its status."""
 DELETABLE = ("available", "error", "error_deleting")
 
 
@@ -145,6 +150,19 @@ def _tell_failed(volume: Volume, db: Db, op: Operation, error: MinicloudError, *
     if row is not None and row.status == expected:
         SNAPSHOTS.change(db, row.id, status=status, updated_at=volume.now())
         messages.tell_in(db, op.ctx, resource_type="VOLUME_SNAPSHOT", resource_id=row.id, text=error.message)
+
+
+async def report(volume: Volume, ctx: Context, snapshot_id: str, status: str, progress: str | None) -> None:
+    """`os-update_snapshot_status`: how far it is. `Invalid` if the status can't follow, or we are at it ourselves."""
+    row = visible(volume, ctx, snapshot_id)
+
+    def change(db: Db) -> None:
+        now = SNAPSHOTS.need(db, row.id)
+        if status not in TOLD.get(now.status, ()) or volume.operations.live_in(db, row.subject):
+            raise Invalid(f"Cannot set the status of snapshot {row.id} to {status}: it is {now.status}.")
+        SNAPSHOTS.change(db, row.id, status=status, progress=progress or now.progress, updated_at=volume.now())
+
+    await volume.store.write(change)
 
 
 async def reset_status(volume: Volume, ctx: Context, snapshot_id: str, status: str) -> None:

@@ -82,6 +82,11 @@ def m002_copies_and_transfers(db: Database) -> None:
     db["default_volume_types"].create({"project_id": str, "type_id": str}, pk="project_id")
 
 
+@migrations()
+def m003_progress(db: Database) -> None:
+    db["snapshots"].add_column("progress", str)
+
+
 @dataclass(frozen=True, slots=True)
 class VolumeRow:
     """A volume. `size` in GiB; `format` of its file, "qcow2" or "raw"; `read_only` is None until
@@ -132,7 +137,7 @@ class AttachmentRow:
 
 @dataclass(frozen=True, slots=True)
 class SnapshotRow:
-    """A volume's contents at a moment, as an independent file."""
+    """A volume's contents at a moment, as an independent file. `progress` ("80%") is what somebody said of it, if anybody."""
 
     id: str
     project_id: str
@@ -146,6 +151,7 @@ class SnapshotRow:
     metadata: dict[str, str]
     created_at: str
     updated_at: str | None
+    progress: str | None = None
 
     @property
     def subject(self) -> str:

@@ -118,7 +118,8 @@ def _guarded(folder: Path, run: Callable[[], Awaitable[None]]) -> None:
 # --- the truth check -------------------------------------------------------------------------------------------------
 
 FINAL_SERVER = {"ACTIVE", "SHUTOFF", "ERROR"}
-FINAL_VOLUME = {"available", "in-use", "error"}
+FINAL_VOLUME = {"available", "in-use", "error", "error_deleting"}
+FINAL_SNAPSHOT = {"available", "error", "error_deleting"}
 
 
 async def check_truth(cloud: Cloud) -> None:
@@ -129,6 +130,10 @@ async def check_truth(cloud: Cloud) -> None:
     volumes = (await cloud.demo.get(f"/volume/v3/{cloud.demo.project_id}/volumes/detail"))["volumes"]
     assert {one["status"] for one in servers} <= FINAL_SERVER, servers
     assert {one["status"] for one in volumes} <= FINAL_VOLUME, volumes
+    snapshots = (await cloud.demo.get(f"/volume/v3/{cloud.demo.project_id}/snapshots/detail"))["snapshots"]
+    assert {one["status"] for one in snapshots} <= FINAL_SNAPSHOT, snapshots
+    made = {f"{one['id']}.qcow2" for one in volumes if one["status"] in ("available", "in-use")}
+    assert made <= {path.name for path in (cloud.config.state / "volumes").glob("*")}, volumes
     for server in servers:
         if server["status"] == "ERROR":
             assert server["fault"]["message"], server
@@ -166,6 +171,10 @@ async def snapshot(cloud: Cloud) -> dict[str, Any]:
             {key: one[key] for key in ("id", "status", "name", "OS-EXT-STS:task_state")}
             for one in (await admin.get("/compute/v2.1/servers/detail?all_tenants=1"))["servers"]
         ],
+        "volumes": [
+            {key: one[key] for key in ("id", "status", "size")}
+            for one in (await admin.get(f"/volume/v3/{admin.project_id}/volumes/detail?all_tenants=1"))["volumes"]
+        ],
         "ports": [
             {key: one[key] for key in ("id", "status", "device_id", "fixed_ips")}
             for one in (await admin.get("/network/v2.0/ports"))["ports"]
@@ -181,7 +190,7 @@ async def check_emptied(cloud: Cloud) -> None:
     await cloud.daemon.operations.all_settled()
     root = f"/volume/v3/{cloud.demo.project_id}/volumes"
     for volume in (await cloud.demo.get(root))["volumes"]:
-        await cloud.demo.delete(f"{root}/{volume['id']}", expect=202)
+        await cloud.demo.delete(f"{root}/{volume['id']}?cascade=true", expect=202)
     await cloud.daemon.operations.all_settled()
     wanted = json.loads((cloud.folder / "template.json").read_text())
     assert await remains(cloud) == wanted

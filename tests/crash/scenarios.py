@@ -116,6 +116,57 @@ async def create_volume(cloud: Cloud, _: None) -> None:
     await cloud.demo.post(f"/volume/v3/{cloud.demo.project_id}/volumes", {"volume": {"size": 1}}, expect=202)
 
 
+async def volume_alone(cloud: Cloud) -> str:
+    return await make_volume(cloud)
+
+
+async def volume_with_snapshot(cloud: Cloud) -> tuple[str, str]:
+    volume = await make_volume(cloud)
+    await create_snapshot(cloud, volume)
+    await cloud.daemon.operations.all_settled()
+    listed = (await cloud.demo.get(f"/volume/v3/{cloud.demo.project_id}/snapshots"))["snapshots"]
+    return volume, listed[0]["id"]
+
+
+async def create_volume_of_image(cloud: Cloud, _: None) -> None:
+    image = (await cloud.demo.get("/image/v2/images?name=tiny"))["images"][0]["id"]
+    await cloud.demo.post(f"/volume/v3/{cloud.demo.project_id}/volumes", {"volume": {"size": 1, "imageRef": image}}, expect=202)
+
+
+async def clone_volume(cloud: Cloud, volume: str) -> None:
+    await cloud.demo.post(f"/volume/v3/{cloud.demo.project_id}/volumes", {"volume": {"source_volid": volume}}, expect=202)
+
+
+async def delete_volume(cloud: Cloud, volume: str) -> None:
+    await cloud.demo.delete(f"/volume/v3/{cloud.demo.project_id}/volumes/{volume}", expect=202)
+
+
+async def extend_volume(cloud: Cloud, volume: str) -> None:
+    await _act_on_volume(cloud, volume, {"os-extend": {"new_size": 2}})
+
+
+async def upload_volume(cloud: Cloud, volume: str) -> None:
+    await _act_on_volume(cloud, volume, {"os-volume_upload_image": {"image_name": "u", "disk_format": "qcow2"}})
+
+
+async def _act_on_volume(cloud: Cloud, volume: str, action: dict[str, Any]) -> None:
+    await cloud.demo.post(f"/volume/v3/{cloud.demo.project_id}/volumes/{volume}/action", action, expect=202)
+
+
+async def create_snapshot(cloud: Cloud, volume: str) -> None:
+    body = {"snapshot": {"volume_id": volume}}
+    await cloud.demo.post(f"/volume/v3/{cloud.demo.project_id}/snapshots", body, expect=202)
+
+
+async def delete_snapshot(cloud: Cloud, subject: tuple[str, str]) -> None:
+    await cloud.demo.delete(f"/volume/v3/{cloud.demo.project_id}/snapshots/{subject[1]}", expect=202)
+
+
+async def revert_volume(cloud: Cloud, subject: tuple[str, str]) -> None:
+    path, headers = f"/volume/v3/{cloud.demo.project_id}/volumes/{subject[0]}/action", {"OpenStack-API-Version": "volume 3.40"}
+    await cloud.demo.post(path, {"revert": {"snapshot_id": subject[1]}}, headers=headers, expect=202)
+
+
 SCENARIOS: dict[str, tuple[Before, Act]] = {
     "server create": (nothing, create_server),
     "server delete": (server_with_volume, delete_server),
@@ -124,4 +175,12 @@ SCENARIOS: dict[str, tuple[Before, Act]] = {
     "interface attach": (server_alone, attach_interface),
     "interface detach": (server_with_two_ports, detach_interface),
     "volume create": (nothing, create_volume),
+    "volume of image": (nothing, create_volume_of_image),
+    "volume clone": (volume_alone, clone_volume),
+    "volume delete": (volume_alone, delete_volume),
+    "volume extend": (volume_alone, extend_volume),
+    "volume upload": (volume_alone, upload_volume),
+    "volume revert": (volume_with_snapshot, revert_volume),
+    "snapshot create": (volume_alone, create_snapshot),
+    "snapshot delete": (volume_with_snapshot, delete_snapshot),
 }

@@ -85,6 +85,18 @@ async def test_snapshots_count_against_the_quota(alice: Volumes, admin: Volumes)
     await alice.call("POST", "/snapshots", {"snapshot": {"volume_id": volume["id"]}}, expect=413)
 
 
+async def test_progress_is_told_for_snapshots_under_way_only(alice: Volumes, admin: Volumes) -> None:
+    volume = await alice.make()
+    made = await snapshot(alice, volume["id"])
+    action, told = f"/snapshots/{made['id']}/action", {"status": "error", "progress": "80%"}
+    await alice.call("POST", action, {"os-update_snapshot_status": told}, expect=400)
+    await admin.call("POST", action, {"os-reset_status": {"status": "creating"}}, expect=202)
+    await alice.call("POST", action, {"os-update_snapshot_status": told}, expect=202)
+    seen = (await alice.call("GET", f"/snapshots/{made['id']}"))["snapshot"]
+    assert (seen["status"], seen["os-extended-snapshot-attributes:progress"]) == ("error", "80%")
+    await admin.call("POST", action, {"os-force_delete": {}}, expect=202)
+
+
 async def test_metadata_of_both_kinds(alice: Volumes) -> None:
     volume = await alice.make()
     made = await snapshot(alice, volume["id"])

@@ -71,7 +71,7 @@ SNAPSHOT = Schema(
     Field("os-extended-snapshot-attributes:project_id", TEXT, "project_id", out=True),
     Field(
         "os-extended-snapshot-attributes:progress", TEXT, out=True,
-        attr=lambda row, call: "100%" if row.status == "available" else "0%",
+        attr=lambda row, call: "100%" if row.status == "available" else row.progress or "0%",
     ),
 )  # fmt: skip
 LISTS = Lists(
@@ -94,7 +94,7 @@ RESET = Schema("os-reset_status", Field("status", string(enum=STATUSES), create=
 PROGRESS = Schema(
     "os-update_snapshot_status",
     Field("status", string(enum=STATUSES), create=REQUIRED),
-    Field("progress", string(high=255), create=OPTIONAL),
+    Field("progress", string(pattern=r"^\d{1,3}%$"), create=OPTIONAL),
 )
 
 
@@ -140,6 +140,12 @@ async def force_delete(volume: Volume, call: Call) -> None:
     await snapshots.accept_deletion(volume, call.ctx, _id(call), force=True)
 
 
+async def report_status(volume: Volume, call: Call) -> None:
+    """Somebody who makes or removes it by means of their own says how far that is."""
+    body = call.body
+    await snapshots.report(volume, call.ctx, _id(call), body["status"], body.get("progress"))
+
+
 async def reset_status(volume: Volume, call: Call) -> None:
     """Say what the status is, as an admin who has looked."""
     await snapshots.reset_status(volume, call.ctx, _id(call), call.body["status"])
@@ -157,7 +163,7 @@ ROUTES = [
     Route("POST", ACTION, force_delete, action="os-force_delete", body=LOOSE, policy=ADMIN, rule=ADMINS + "force_delete", status=202),
     Route("POST", ACTION, reset_status, action="os-reset_status", body=RESET, policy=ADMIN, rule=ADMINS + "reset_status", status=202),
     Route(
-        "POST", ACTION, reset_status, action="os-update_snapshot_status", body=PROGRESS, policy=MEMBER,
+        "POST", ACTION, report_status, action="os-update_snapshot_status", body=PROGRESS, policy=MEMBER,
         rule="snapshot_extension:snapshot_actions:update_snapshot_status", status=202,
     ),
 ]  # fmt: skip
