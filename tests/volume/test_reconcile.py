@@ -6,7 +6,7 @@ import uuid
 from pathlib import Path
 
 from minicloud.volume import Volume
-from tests.door import Door, open_door
+from tests.door import open_door
 from tests.volume.conftest import Volumes, services
 
 
