@@ -100,8 +100,10 @@ def key_of(row: Any) -> str:
 
 
 def next_link(call: Call, plural: str, listed: Listed) -> Mapping[str, Any]:
-    """Nova's and Cinder's: `servers_links: [{"rel": "next", "href": ...}]`, only when more follow."""
-    if not listed.more or not listed.rows:
+    """Nova's and Cinder's: `servers_links: [{"rel": "next", "href": ...}]` on a full page; they count rows, they don't look
+    ahead, so that the last page may be an empty one."""
+    limit = listed.page.limit
+    if not limit or len(listed.rows) < limit:
         return {}
     href = with_query(call, here(call), marker=key_of(listed.rows[-1]))
     return {f"{plural.rstrip()}_links": [{"rel": "next", "href": href}]}

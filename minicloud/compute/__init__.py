@@ -112,6 +112,10 @@ class Compute:
         """All that metadata tells of a server; None if there is no such (living) server."""
         return guests.facts(self, server_id)
 
+    async def leave_password(self, server_id: str, told: str) -> None:
+        """A guest tells its owner a password. Raises `Invalid` or `Conflict`. See `guests.leave_password`."""
+        await guests.leave_password(self, server_id, told)
+
     def server(self, ctx: Context, server_id: str) -> Server:
         """A living server that the caller may know; `NotFound` otherwise."""
         return self.store.read(self.visible_in, ctx, server_id)

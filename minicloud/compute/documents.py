@@ -30,7 +30,7 @@ class GuestFacts:
 
     Attributes:
         key: name, type and public_key, or None. `user_data`: as the guest gets it.
-        admin_password: only while a config drive is being written.
+        admin_password: only while a config drive is being written. `guest_password`: what the guest told us.
         addresses: (fixed address, floating address or "") of the first card, for EC2's tree.
         devices: device metadata for tagged disks and cards.
     """
@@ -52,6 +52,7 @@ class GuestFacts:
     image_id: str | None
     security_groups: tuple[str, ...] = ()
     admin_password: str | None = None
+    guest_password: str = ""
     local_address: str = ""
     public_address: str = ""
     devices: tuple[Mapping[str, Any], ...] = field(default=())

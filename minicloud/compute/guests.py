@@ -1,4 +1,4 @@
-"""A server's facts for metadata, gathered from the rows. Called by `Compute.guest` and by `launch.py`."""
+"""A server's facts for metadata, gathered from the rows. Called by `Compute` and by `launch.py`."""
 
 from __future__ import annotations
 
@@ -7,10 +7,15 @@ from typing import TYPE_CHECKING, Any
 from minicloud.compute import aggregates
 from minicloud.compute.documents import GuestFacts, decoded
 from minicloud.compute.tables import SERVERS, BlockDevice, Server
+from minicloud.core.errors import Conflict, Invalid
+from minicloud.core.store import Db
 
 if TYPE_CHECKING:
     from minicloud.compute import Compute
     from minicloud.network import PortInfo
+
+LONGEST_PASSWORD = 1020
+"""Characters of a password that a guest may leave (four of Nova's chunks of metadata)."""
 
 
 def facts(compute: Compute, server_id: str, *, with_password: bool = False) -> GuestFacts | None:
@@ -40,10 +45,28 @@ def facts(compute: Compute, server_id: str, *, with_password: bool = False) -> G
         image_id=server.image_id,
         security_groups=tuple(dict.fromkeys(name for port in ports for name in port.security_groups)),
         admin_password=server.admin_password if with_password else None,
+        guest_password=server.guest_password or "",
         local_address=fixed[0] if fixed else "",
         public_address=floating[0] if floating else "",
         devices=tuple(_devices(server, compute.devices_of(server.id), ports)),
     )
+
+
+async def leave_password(compute: Compute, server_id: str, told: str) -> None:
+    """Keep what a guest tells its owner, once.
+
+    Raises:
+        Invalid: more than Nova keeps. Conflict: something is kept already; the owner may clear it.
+    """
+    if len(told) > LONGEST_PASSWORD:
+        raise Invalid(f"Cannot keep the password: it is longer than {LONGEST_PASSWORD} characters.")
+
+    def keep(db: Db) -> None:
+        if SERVERS.need(db, server_id).guest_password:
+            raise Conflict(f"Cannot keep the password: instance {server_id} has left one already.")
+        SERVERS.change(db, server_id, guest_password=told)
+
+    await compute.store.write(keep)
 
 
 def _devices(server: Server, devices: list[BlockDevice], ports: list[PortInfo]) -> list[dict[str, Any]]:

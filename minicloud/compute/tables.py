@@ -83,6 +83,12 @@ def m001_compute(db: Database) -> None:
     db["compute_memory"].create({"name": str, "value": str}, pk="name")
 
 
+@migrations()
+def m002_guest_password(db: Database) -> None:
+    """What a guest left for its owner."""
+    db["servers"].add_column("guest_password", str)
+
+
 @dataclass(frozen=True, slots=True)
 class Flavor:
     """A size of server. `id` is the one of the API ("flavorid"), any text an administrator chose."""
@@ -125,6 +131,7 @@ class Server:
         image: of the image as it was: min_disk, min_ram, disk_format, properties. `image_id` is None when booted from a volume.
         key: name, type and public_key of the key pair as it was.
         admin_password: only while a build that writes it onto a config drive is under way.
+        guest_password: what the guest itself told metadata, as a rule encrypted with its owner's key; None until then.
         locked: "" or who locked: "owner", "admin".
         nics: `network.Nic` as mappings, in their order. `placed`: holds a claim on this host.
         fault: code, message, details, created of the last failure, or None.
@@ -171,6 +178,7 @@ class Server:
     nics: list[dict[str, Any]]
     placed: bool
     fault: dict[str, Any] | None
+    guest_password: str | None = None
 
     @property
     def subject(self) -> str:

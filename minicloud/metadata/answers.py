@@ -13,6 +13,7 @@ import structlog
 from aiohttp import web
 
 from minicloud.compute import EC2_VERSIONS, VERSIONS, Compute, GuestFacts, ec2_meta_data, openstack_files
+from minicloud.core.errors import Conflict, Invalid
 from minicloud.core.trace import Tracer
 from minicloud.network import Network, PortInfo
 
@@ -47,9 +48,11 @@ class Answers:
             self._seen.add(facts.id)
             log.info("a guest asked for its metadata", server=facts.id, path=request.path)
             await self._note(facts, port, request.path)
+        parts = [part for part in request.path.split("/") if part]
+        if request.method == "POST" and parts[:1] == ["openstack"] and parts[2:] == ["password"]:
+            return await self._keep_password(facts, request)
         if request.method not in ("GET", "HEAD"):
             return web.Response(status=405, text="405 Method Not Allowed\n", content_type=_PLAIN)
-        parts = [part for part in request.path.split("/") if part]
         if not parts:
             return _text("\n".join([*EC2_VERSIONS, "openstack"]))
         if parts[0] == "openstack":
@@ -67,12 +70,22 @@ class Answers:
         if len(parts) == 1:
             return _text("\n".join(sorted([*files, "password"])))
         if parts[1:] == ["password"]:
-            return _text("")
+            return _text(facts.guest_password)
         content = files.get("/".join(parts[1:]))
         if content is None:
             return _missing()
         kind = "application/json" if parts[1].endswith(".json") else "application/octet-stream"
         return web.Response(body=content, content_type=kind)
+
+    async def _keep_password(self, facts: GuestFacts, request: web.Request) -> web.Response:
+        try:
+            await self._compute.leave_password(facts.id, (await request.read()).decode("ascii"))
+        except UnicodeDecodeError:
+            return web.Response(status=400, text="Cannot keep the password: send plain ASCII.\n", content_type=_PLAIN)
+        except (Conflict, Invalid) as refused:
+            status = 409 if isinstance(refused, Conflict) else 400
+            return web.Response(status=status, text=f"{refused.message}\n", content_type=_PLAIN)
+        return _text("")
 
     async def _note(self, facts: GuestFacts, port: PortInfo, path: str) -> None:
         """Into the server's trace: it took its address, it asked for its metadata."""

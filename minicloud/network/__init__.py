@@ -21,7 +21,7 @@ from minicloud.core.reconcile import Reconciler
 from minicloud.core.store import Db
 from minicloud.host import Host
 from minicloud.host.dhcp import Lease
-from minicloud.network import machine_groups, nics, reconcile, security_groups
+from minicloud.network import machine_addresses, machine_groups, nics, reconcile, security_groups
 from minicloud.network.converge import Converge
 from minicloud.network.nics import Nic, NicRequest, PortInfo
 from minicloud.network.plan import MetadataDoor
@@ -144,6 +144,14 @@ class Network:
     async def change_groups(self, ctx: Context, server_id: str, group: str, *, add: bool) -> None:
         """Add a group to every port of a machine, or take it away. See `machine_groups.change_machine`."""
         await machine_groups.change_machine(self, ctx, server_id, group, add=add)
+
+    async def add_address(self, ctx: Context, server_id: str, network_id: str) -> None:
+        """One more address for a machine. See `machine_addresses.add`."""
+        await machine_addresses.add(self, ctx, server_id, network_id)
+
+    async def remove_address(self, ctx: Context, server_id: str, address: str) -> None:
+        """One address less for a machine. See `machine_addresses.remove`."""
+        await machine_addresses.remove(self, ctx, server_id, address)
 
     def group(self, ctx: Context, group_id: str) -> SecurityGroup:
         """One group that the caller may know of."""

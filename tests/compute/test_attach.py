@@ -120,3 +120,21 @@ async def test_an_image_that_fails_does_not_stay(yard: Yard) -> None:
     answer = await yard.act(server_id, {"createImage": {"name": "snap"}})
     await yard.demo.get(f"/image/v2/images/{answer['image_id']}", expect=404)
     assert await yard.status(server_id) == "ACTIVE"
+
+
+async def test_old_clients_give_a_server_one_more_address_and_take_it_back(yard: Yard) -> None:
+    server_id = await yard.launch()
+
+    async def addresses() -> list[str]:
+        told = (await yard.demo.get(f"/compute/v2.1/servers/{server_id}/os-interface"))["interfaceAttachments"]
+        return [one["ip_address"] for port in told for one in port["fixed_ips"]]
+
+    first = await addresses()
+    await yard.act(server_id, {"addFixedIp": {"networkId": yard.network_id}}, version="2.43")
+    both = await addresses()
+    assert len(both) == 2 and both[0] in first
+    await yard.act(server_id, {"removeFixedIp": {"address": both[1]}}, version="2.43")
+    assert await addresses() == first
+    await yard.act(server_id, {"addFixedIp": {"networkId": yard.network_id}}, expect=404, version="2.44")
+    await yard.act(server_id, {"removeFixedIp": {"address": both[1]}}, expect=400, version="2.43")
+    await yard.act(server_id, {"addFixedIp": {"networkId": server_id}}, expect=400, version="2.43")

@@ -36,11 +36,15 @@ class Asker:
         monkeypatch.setattr(network, "port_at", port_at)
 
     async def get(self, path: str, *, expect: int = 200) -> bytes:
+        return await self.ask("GET", path, expect=expect)
+
+    async def ask(self, method: str, path: str, data: bytes | None = None, *, expect: int = 200) -> bytes:
         metadata = self.yard.cloud.daemon.metadata
         await metadata.reconcilers()[0].once()
         addresses: dict[MetadataDoor, tuple[str, int]] = metadata.addresses()
         place = next(where for door, where in addresses.items() if door.owner_id == self.yard.network_id)
-        async with self.yard.cloud.session.get(f"http://{place[0]}:{place[1]}{path}") as response:
+        url = f"http://{place[0]}:{place[1]}{path}"
+        async with self.yard.cloud.session.request(method, url, data=data) as response:
             assert response.status == expect, path
             return await response.read()
 
@@ -75,6 +79,23 @@ async def test_ec2_habits_work(yard: Yard, monkeypatch: pytest.MonkeyPatch) -> N
     assert await asker.get("/latest/user-data") == SCRIPT
     assert b"placement/" in await asker.get("/latest/meta-data/")
     await asker.get("/latest/meta-data/nothing", expect=404)
+
+
+async def test_a_guest_leaves_its_owner_a_password_once(yard: Yard, monkeypatch: pytest.MonkeyPatch) -> None:
+    server_id = await launched(yard)
+    asker, path = Asker(yard, monkeypatch, server_id), "/openstack/2013-04-04/password"
+    owners = f"/compute/v2.1/servers/{server_id}/os-server-password"
+    assert await asker.get(path) == b""
+    await asker.ask("POST", path, b"x" * 1021, expect=400)
+    await asker.ask("POST", path, b"\xff", expect=400)
+    await asker.ask("POST", path, b"c2VjcmV0")
+    await asker.ask("POST", path, b"another", expect=409)
+    assert await asker.get(path) == b"c2VjcmV0"
+    assert (await yard.demo.get(owners))["password"] == "c2VjcmV0"
+    await yard.demo.delete(owners, expect=204)
+    assert (await yard.demo.get(owners))["password"] == ""
+    await asker.ask("POST", path, b"another")
+    await asker.ask("POST", "/openstack/latest/meta_data.json", b"x", expect=405)
 
 
 async def test_an_address_of_nobody_learns_nothing(yard: Yard, monkeypatch: pytest.MonkeyPatch) -> None:

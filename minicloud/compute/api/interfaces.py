@@ -1,4 +1,4 @@
-"""A server's network cards: `/servers/{id}/os-interface`."""
+"""A server's network cards: `/servers/{id}/os-interface`, and the actions on addresses that ended with 2.44."""
 
 from __future__ import annotations
 
@@ -24,6 +24,8 @@ NEW = Schema(
     Field("fixed_ips", array(FIXED, low=1, high=1), create=OPTIONAL),
     Field("tag", DEVICE_TAG, create=OPTIONAL, since=(2, 49)),
 )
+ADDED = Schema("action", Field("networkId", UUID, create=REQUIRED))
+REMOVED = Schema("action", Field("address", IP, create=REQUIRED))
 RULE = "os_compute_api:os-attach-interfaces"
 
 
@@ -78,10 +80,27 @@ async def delete_interface(compute: Compute, call: Call) -> None:
     await attach.detach_interface(compute, call.ctx, call.params["server_id"], call.params["port_id"])
 
 
+async def add_address(compute: Compute, call: Call) -> None:
+    """`addFixedIp`."""
+    server = compute.server(call.ctx, call.params["server_id"])
+    await compute.network.add_address(call.ctx, server.id, call.body["networkId"])
+
+
+async def remove_address(compute: Compute, call: Call) -> None:
+    """`removeFixedIp`."""
+    server = compute.server(call.ctx, call.params["server_id"])
+    await compute.network.remove_address(call.ctx, server.id, call.body["address"])
+
+
+_ACTION, _UNTIL = "/servers/{server_id}/action", (2, 43)
 _ALL, _ONE = "/servers/{server_id}/os-interface", "/servers/{server_id}/os-interface/{port_id}"
 ROUTES = [
     Route("GET", _ALL, list_interfaces, policy=READER, rule=f"{RULE}:list"),
     Route("POST", _ALL, create_interface, body=NEW, policy=MEMBER, rule=f"{RULE}:create"),
     Route("GET", _ONE, show_interface, policy=READER, rule=f"{RULE}:show"),
     Route("DELETE", _ONE, delete_interface, status=202, policy=MEMBER, rule=f"{RULE}:delete"),
-]
+    Route("POST", _ACTION, add_address, action="addFixedIp", body=ADDED, status=202, until=_UNTIL, policy=MEMBER,
+          rule="os_compute_api:os-multinic:add"),
+    Route("POST", _ACTION, remove_address, action="removeFixedIp", body=REMOVED, status=202, until=_UNTIL, policy=MEMBER,
+          rule="os_compute_api:os-multinic:remove"),
+]  # fmt: skip

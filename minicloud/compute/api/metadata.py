@@ -9,6 +9,7 @@ from minicloud.api.route import Call, Reply, Route
 from minicloud.api.schema import Schema, Type
 from minicloud.compute import servers
 from minicloud.compute.api import server_view
+from minicloud.compute.tables import SERVERS
 from minicloud.core.errors import Invalid, NotFound
 
 if TYPE_CHECKING:
@@ -86,14 +87,14 @@ async def show_addresses(compute: Compute, call: Call) -> Reply:
 
 
 async def show_password(compute: Compute, call: Call) -> Reply:
-    """`GET .../os-server-password`: what a guest may have left there; guests can't write here, so it is empty."""
-    compute.server(call.ctx, call.params["server_id"])
-    return Reply({"password": ""})
+    """`GET .../os-server-password`: what the guest left, as a rule encrypted for its owner."""
+    return Reply({"password": compute.server(call.ctx, call.params["server_id"]).guest_password or ""})
 
 
 async def clear_password(compute: Compute, call: Call) -> None:
-    """`DELETE .../os-server-password`: nothing is kept, nothing has to go."""
-    compute.server(call.ctx, call.params["server_id"])
+    """`DELETE .../os-server-password`: forget it, here; the guest's own stays as it is."""
+    server = compute.server(call.ctx, call.params["server_id"])
+    await compute.store.write(SERVERS.change, server.id, guest_password=None)
 
 
 _LEFT_BY_GUEST = "/servers/{server_id}/os-server-password"

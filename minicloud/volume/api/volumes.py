@@ -49,6 +49,11 @@ class Shown:
     holders: Sequence[AttachmentRow]
     pool: str
 
+    @property
+    def id(self) -> str:
+        """The volume's; the marker of the next page."""
+        return self.row.id
+
 
 def shown(volume: Volume, rows: Sequence[VolumeRow]) -> list[Shown]:
     """Rows with type names and holders: two reads, however many rows."""
