@@ -57,6 +57,8 @@ class Image:
 
     size_limit: int = 64 * 1024**3
     cache_bytes: int = 40 * 1024**3
+    convert: bool = True
+    """Whether imports make qcow2 of the formats of other hypervisors (vmdk, vdi, vhd, vhdx)."""
     import_networks: tuple[str, ...] = ()
     """Networks that are not public and from which web-download may fetch all the same, as CIDRs."""
 

@@ -49,8 +49,11 @@ class Disks(Protocol):
     async def copy(self, source: Path, target: Path) -> None:
         """An independent copy in the same format: a reflink where the file system can, else a sparse copy."""
 
-    async def convert(self, source: Path, target: Path, *, source_format: str, target_format: str) -> None:
-        """An independent, flat image of the other format (no backing file stays)."""
+    async def convert(
+        self, source: Path, target: Path, *, source_format: str, target_format: str, limit: int | None = None
+    ) -> None:
+        """An independent, flat image of the other format (no backing file stays). `TooLarge` if the file would get
+        larger than `limit` bytes: a small file may unpack to a large one."""
 
     async def resize(self, path: Path, *, format: str, size: int) -> None:
         """Grow a disk that no machine has open; the new part reads as zeros."""

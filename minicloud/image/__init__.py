@@ -26,6 +26,9 @@ from minicloud.image.bases import LocalFile
 from minicloud.image.images import NewImage
 from minicloud.image.tables import IMAGES, ImageRow, Status, Visibility, migrations
 
+WORK = ("ova", "vmdk", "foreign")
+"""Kinds of files between an import's source and its result."""
+
 __all__ = ["Image", "ImageRow", "LocalFile", "NewImage", "Status", "Visibility"]
 
 
@@ -85,10 +88,19 @@ class Image:
         """The file that waits for an image's import."""
         return self.staging / image_id
 
+    def in_work(self, image_id: str, kind: str) -> Path:
+        """A file that an import needs on its way: "ova", "vmdk" (the disk out of it), "foreign" (a disk to convert)."""
+        return self.staging / f"{image_id}.{kind}"
+
+    async def drop_work(self, image_id: str) -> None:
+        """Remove what an import leaves behind, not the image's bytes."""
+        for path in (self.staged(image_id), *(self.in_work(image_id, kind) for kind in WORK)):
+            await self.host.disks.remove(path)
+
     async def drop_files(self, image_id: str) -> None:
         """Remove an image's own files, not its base."""
         await self.host.disks.remove(self.blob(image_id))
-        await self.host.disks.remove(self.staged(image_id))
+        await self.drop_work(image_id)
 
     # --- for other services --------------------------------------------------------------------------------------
 

@@ -15,13 +15,13 @@ from minicloud.core.context import Context
 from minicloud.core.errors import Conflict, Invalid, MinicloudError, NotFound
 from minicloud.core.operations import AfterCrash, Operation
 from minicloud.core.store import Db, Page
-from minicloud.image import blobs, fetch, images, upload
-from minicloud.image.tables import IMAGES, TASKS, Status, Task
+from minicloud.image import blobs, fetch, images, refine, upload
+from minicloud.image.tables import IMAGES, TASKS, ImageRow, Status, Task
 
 if TYPE_CHECKING:
     from minicloud.image import Image
 
-METHODS = ("glance-direct", "web-download")
+METHODS = ("glance-direct", "web-download", "copy-image")
 KIND = "image.import"
 STORE = "file"
 """The one place where data is kept."""
@@ -41,8 +41,8 @@ def register(image: Image) -> None:
     image.operations.register(KIND, carry_out, after_crash=AfterCrash.UNDO, failed=fail)
 
 
-async def begin(image: Image, ctx: Context, image_id: str, request: Mapping[str, Any]) -> Task:
-    """Accept an import.
+async def begin(image: Image, ctx: Context, image_id: str, request: Mapping[str, Any]) -> Task | None:
+    """Accept an import; None if there is nothing to do (a copy to all stores, which are the one that has it).
 
     Args:
         request: the body: `{"method": {"name": "web-download", "uri": ...}}`.
@@ -57,6 +57,9 @@ async def begin(image: Image, ctx: Context, image_id: str, request: Mapping[str,
         raise Invalid(f"Unknown import method name '{str(method['name'])[:80]}'.")
     if any(store != STORE for store in request.get("stores", ())):
         raise Conflict("Cannot import: this cloud has the one store 'file'.")
+    if method["name"] == "copy-image":
+        refuse_copy(row, everywhere=bool(request.get("all_stores")))
+        return None
     expected = Status.UPLOADING if method["name"] == "glance-direct" else Status.QUEUED
     if row.status is not expected:
         raise Conflict(
@@ -86,6 +89,16 @@ async def begin(image: Image, ctx: Context, image_id: str, request: Mapping[str,
     return task
 
 
+def refuse_copy(row: ImageRow, *, everywhere: bool) -> None:
+    """A copy goes to other stores, of which there are none: only one to all stores is fine, and done."""
+    if row.status is not Status.ACTIVE:
+        raise Conflict(
+            f"Cannot copy image {row.id}: only an image with status active can be copied; it is {row.status}."
+        )
+    if not everywhere:
+        raise Invalid(f"Cannot copy image {row.id}: it is already present at store '{STORE}', the only one.")
+
+
 async def run(image: Image, operation: Operation) -> None:
     """Carry out one import."""
     task = image.store.read(TASKS.need, operation.arguments["task_id"])
@@ -97,10 +110,10 @@ async def run(image: Image, operation: Operation) -> None:
         source = blobs.of_file(image.staged(row.id))
     else:
         source = fetch.stream(method["uri"], image.config.image.import_networks)
-    async with upload.received(image, row, source) as blob:
-        pass
-    await upload.activate(image, row.id, blob, expect=Status.IMPORTING)
-    await image.host.disks.remove(image.staged(row.id))
+    row, blob = await refine.taken_in(image, row, source)
+    formats = {"disk_format": row.disk_format, "container_format": row.container_format}
+    await upload.activate(image, row.id, blob, expect=Status.IMPORTING, **formats)
+    await image.drop_work(row.id)
     await image.store.write(_succeed, task, now=stamp(image.clock.now()))
 
 

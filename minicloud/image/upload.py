@@ -64,9 +64,11 @@ async def stage(image: Image, ctx: Context, image_id: str, source: AsyncIterator
 
 
 @contextlib.asynccontextmanager
-async def received(image: Image, row: ImageRow, source: AsyncIterator[bytes]) -> AsyncIterator[Blob]:
-    """Write and check an image's bytes; the blob is in place when the body has ended well."""
-    path = image.blob(row.id)
+async def received(
+    image: Image, row: ImageRow, source: AsyncIterator[bytes], *, path: Path | None = None
+) -> AsyncIterator[Blob]:
+    """Write and check an image's bytes; they are in place (`path`, or the image's own file) when the body has ended well."""
+    path = path or image.blob(row.id)
     # on a thread: the first one imports the readers, which takes a tenth of a second
     kind = {"disk_format": row.disk_format or "", "container_format": row.container_format or ""}
     inspection = await filesystem.in_thread(Inspection, **kind)
@@ -75,12 +77,12 @@ async def received(image: Image, row: ImageRow, source: AsyncIterator[bytes]) ->
         yield blob
 
 
-async def activate(image: Image, image_id: str, blob: Blob, *, expect: Status) -> ImageRow:
+async def activate(image: Image, image_id: str, blob: Blob, *, expect: Status, **formats: str | None) -> ImageRow:
     """Let everybody who sees the image have its bytes. Raises `Gone` if it was deleted meanwhile; then the file goes, too."""
     try:
         return await images.set_status(
             image, image_id, Status.ACTIVE, expect=(expect,), size=blob.size, virtual_size=blob.virtual_size,
-            checksum=blob.checksum, hash_value=blob.hash_value,
+            checksum=blob.checksum, hash_value=blob.hash_value, **formats,
         )  # fmt: skip
     except NotFound:
         await image.drop_files(image_id)

@@ -49,7 +49,7 @@ async def test_a_new_image_waits_for_its_bytes(door: Door) -> None:
         "/image/v2/images", {"name": "gold", "min_disk": 1, "foo": "bar", "tags": ["a", "a"]}, expect=201
     )
     image = answer.body
-    assert answer.headers["OpenStack-image-import-methods"] == "glance-direct,web-download"
+    assert answer.headers["OpenStack-image-import-methods"] == "glance-direct,web-download,copy-image"
     assert answer.headers["Location"] == f"{door.url}/image/v2/images/{image['id']}"
     told = {
         key: image[key] for key in ("status", "visibility", "owner", "size", "foo", "tags", "os_hidden", "min_disk")

@@ -3,17 +3,25 @@
 from __future__ import annotations
 
 import contextlib
+import gzip
+import hashlib
+import io
+import lzma
+import struct
+import tarfile
 from collections.abc import AsyncIterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 from aiohttp import web
+from backports import zstd
 
 from minicloud.config import Config, Paths
 from minicloud.config import Image as ImageConfig
 from minicloud.image import Image
 from tests.door import Door, open_door
-from tests.image.test_images import NOWHERE, made, send
+from tests.image.test_images import NOWHERE, made, send, uploaded
 from tests.image.test_uploads import files
 
 DIRECT = {"method": {"name": "glance-direct"}}
@@ -85,7 +93,11 @@ async def test_bad_imports_are_refused(door: Door) -> None:
         await alice.post(path, body, expect=400)
     await alice.post(f"/image/v2/images/{NOWHERE}/import", DIRECT, expect=404)
     await alice.post(path, {**DIRECT, "stores": ["elsewhere"]}, expect=409)
-    assert (await alice.get("/image/v2/info/import"))["import-methods"]["value"] == ["glance-direct", "web-download"]
+    assert (await alice.get("/image/v2/info/import"))["import-methods"]["value"] == [
+        "glance-direct",
+        "web-download",
+        "copy-image",
+    ]
     assert (await alice.get("/image/v2/info/stores"))["stores"][0]["id"] == "file"
 
 
@@ -118,3 +130,99 @@ async def test_an_allowed_network_is_downloaded_from(tmp_path: Path) -> None:
         await door.operations.all_settled()
         assert (await alice.get(f"/image/v2/images/{image['id']}/file")).body == b"from afar"
         assert (await alice.get(f"/image/v2/images/{missing['id']}"))["status"] == "queued"
+
+
+async def test_a_copy_goes_nowhere_as_there_is_one_store(door: Door) -> None:
+    alice = door.client("alice")
+    queued, whole = await made(alice), await uploaded(alice, b"x")
+    copy = {"method": {"name": "copy-image"}}
+    await alice.post(f"/image/v2/images/{queued['id']}/import", copy, expect=409)
+    path = f"/image/v2/images/{whole['id']}"
+    await alice.post(path + "/import", copy, expect=400)
+    await alice.post(path + "/import", {**copy, "all_stores": True}, expect=202)
+    assert (await alice.get(path + "/tasks"))["tasks"] == []
+
+
+async def imported(door: Door, data: bytes, **body: str) -> tuple[dict[str, Any], str]:
+    """An image after an import of staged bytes, and what its task says."""
+    alice = door.client("alice")
+    image = await made(alice, **body)
+    path = f"/image/v2/images/{image['id']}"
+    await send(alice, image["id"], data, to="stage", expect=204)
+    await alice.post(path + "/import", DIRECT, expect=202)
+    await door.operations.all_settled()
+    (task,) = (await alice.get(path + "/tasks"))["tasks"]
+    shown = dict((await alice.get(path)).body)
+    assert files(door) == ([image["id"]] if shown["status"] == "active" else [])
+    return shown, task["message"]
+
+
+PACKED = {"gzip": gzip.compress, "xz": lzma.compress, "zstd": zstd.compress}
+
+
+@pytest.mark.parametrize("name", PACKED)
+async def test_a_packed_image_is_unpacked(door: Door, name: str) -> None:
+    data = bytes(range(256)) * 20_000
+    half = len(data) // 2
+    packed = PACKED[name](data[:half]) + PACKED[name](data[half:])  # several members after each other
+    shown, _ = await imported(door, packed, container_format="compressed")
+    told = (shown["status"], shown["container_format"], shown["size"], shown["checksum"])
+    assert told == ("active", "bare", len(data), hashlib.md5(data).hexdigest())
+
+
+@pytest.mark.parametrize("name", PACKED)
+async def test_a_packed_image_that_is_damaged_or_cut_off_is_refused(door: Door, name: str) -> None:
+    packed = PACKED[name](bytes(range(256)) * 20_000)
+    assert "cut off" in (await imported(door, packed[:-9]))[1]
+    for data in (packed[:200] + b"\xff" * 200 + packed[400:], packed + b"something else"):
+        shown, message = await imported(door, data)
+        assert (shown["status"], "damaged" in message or "cut off" in message) == ("queued", True), message
+
+
+async def test_what_is_packed_for_a_kernel_stays_packed(door: Door) -> None:
+    packed = gzip.compress(b"an initial RAM disk")
+    shown, _ = await imported(door, packed, disk_format="ari", container_format="ari")
+    assert shown["size"] == len(packed)
+
+
+async def test_a_bomb_ends_at_the_limit(tmp_path: Path) -> None:
+    config = Config(paths=Paths(state=str(tmp_path)), image=ImageConfig(size_limit=1_000_000))
+    async with open_door(tmp_path, lambda *built: [Image(*built)], config) as door:
+        for pack in PACKED.values():
+            assert "larger than the limit" in (await imported(door, pack(b"\1" * 50_000_000)))[1]
+
+
+def sparse_vmdk() -> bytes:
+    """A sparse VMDK's header and description, as far as readers of headers look."""
+    text = b'# Disk DescriptorFile\nversion=1\nCID=1\nparentCID=ffffffff\ncreateType="monolithicSparse"\n'
+    text += b'RW 2048 SPARSE "disk.vmdk"\n'
+    head = struct.pack("<4sIIQQQQIQQQB", b"KDMV", 1, 3, 2048, 128, 1, 20, 512, 21, 26, 128, 0)
+    return head.ljust(512, b"\0") + text.ljust(20 * 512, b"\0") + bytes(107 * 512)
+
+
+def ova(*names: str, data: bytes) -> bytes:
+    sink = io.BytesIO()
+    with tarfile.open(fileobj=sink, mode="w") as tar:
+        for name in names:
+            entry = tarfile.TarInfo(name)
+            entry.size = len(data)
+            tar.addfile(entry, io.BytesIO(data))
+    return sink.getvalue()
+
+
+async def test_an_ova_gives_its_one_disk(door: Door) -> None:
+    package = ova("machine.ovf", "disk1.vmdk", data=sparse_vmdk())
+    for data in (package, gzip.compress(package)):
+        shown, message = await imported(door, data, disk_format="vmdk", container_format="ova")
+        assert (shown["status"], shown["disk_format"], shown["container_format"]) == ("active", "qcow2", "bare"), (
+            message
+        )
+        await door.client("alice").delete(f"/image/v2/images/{shown['id']}", expect=204)
+    for broken in (
+        ova("a.ovf", data=b"x"),
+        ova("a.vmdk", "b.vmdk", data=b"x"),
+        package[:3000],
+        package[:600] + b"x" * 9000,
+    ):
+        shown, message = await imported(door, broken, disk_format="vmdk", container_format="ova")
+        assert (shown["status"], message.startswith("Cannot take the OVA")) == ("queued", True), message

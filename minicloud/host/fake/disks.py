@@ -46,11 +46,16 @@ class FakeDisks:
 
     async def copy(self, source: Path, target: Path) -> None:
         """As promised, content and all."""
-        async with self._world.step("disks.copy", target.name), filesystem.draft(target, what="copy to the disk") as draft:
+        async with (
+            self._world.step("disks.copy", target.name),
+            filesystem.draft(target, what="copy to the disk") as draft,
+        ):
             await filesystem.in_thread(filesystem.copy, source, draft)
 
-    async def convert(self, source: Path, target: Path, *, source_format: str, target_format: str) -> None:
-        """As promised for size and format; raw to raw keeps the content."""
+    async def convert(
+        self, source: Path, target: Path, *, source_format: str, target_format: str, limit: int | None = None
+    ) -> None:
+        """As promised for size and format, within any limit; raw to raw keeps the content."""
         if source_format == target_format == "raw":
             await self.copy(source, target)
             return

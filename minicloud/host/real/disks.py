@@ -10,11 +10,12 @@ import json
 import os
 import resource
 import shutil
+import signal
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from minicloud.core.errors import HostFailure, Unavailable
+from minicloud.core.errors import HostFailure, TooLarge, Unavailable
 from minicloud.host import config_drive, filesystem, qcow2
 from minicloud.host.disks import Inspected, Space
 from minicloud.host.run import run
@@ -68,7 +69,9 @@ class RealDisks:
         async with filesystem.draft(target, what="copy to the disk") as draft:
             await filesystem.in_thread(filesystem.copy, source, draft)
 
-    async def convert(self, source: Path, target: Path, *, source_format: str, target_format: str) -> None:
+    async def convert(
+        self, source: Path, target: Path, *, source_format: str, target_format: str, limit: int | None = None
+    ) -> None:
         """As promised. The source may be open in a machine that is paused for the time (`-U`: QEMU's lock is left
         alone; a paused machine has written everything)."""
         formats = ["-f", NAMES.get(source_format, source_format), "-O", target_format]
@@ -78,6 +81,7 @@ class RealDisks:
                 what="convert to the disk",
                 path=target,
                 seconds=CONVERT_SECONDS,
+                limits=WORK_LIMITS if limit is None else {**WORK_LIMITS, resource.RLIMIT_FSIZE: limit},
             )
 
     async def resize(self, path: Path, *, format: str, size: int) -> None:
@@ -135,11 +139,20 @@ async def _describe(path: Path, format: str) -> dict[str, Any]:
     return told
 
 
-async def _image(arguments: list[str], *, what: str, path: Path, seconds: float = MAKE_SECONDS) -> None:
-    """Run qemu-img; a full disk becomes `Unavailable`."""
-    done = await run(["qemu-img", *arguments], timeout=seconds, limits=WORK_LIMITS, check=False, what=what)
+async def _image(
+    arguments: list[str],
+    *,
+    what: str,
+    path: Path,
+    seconds: float = MAKE_SECONDS,
+    limits: Mapping[int, int] = WORK_LIMITS,
+) -> None:
+    """Run qemu-img; a full disk becomes `Unavailable`, a file that outgrows its limit `TooLarge`."""
+    done = await run(["qemu-img", *arguments], timeout=seconds, limits=limits, check=False, what=what)
     if done.code == 0:
         return
+    if done.code == -signal.SIGXFSZ:
+        raise TooLarge(f"Cannot {what} {path.name}: it would be larger than {limits[resource.RLIMIT_FSIZE]} bytes.")
     told = done.err.decode("utf-8", "replace")[-2000:]
     if "No space left on device" in told or "Disk quota exceeded" in told:
         raise Unavailable(f"Cannot {what} {path.name}: the host's disk is full.", retry_after=60)
