@@ -258,12 +258,13 @@ async def _keep_watchdog_quiet() -> None:
 def settle_memory() -> None:
     """Keep the process small: glibc would keep a heap for each thread, and would keep the 19 MiB of each password hash.
 
-    mallopt(3): two arenas; blocks over 256 KiB are mapped and given back; the top of the heap is trimmed. What was
+    mallopt(3): two arenas; blocks over 512 KiB are mapped and given back; the top of the heap is trimmed. asyncio reads
+    each request into a fresh 256 KiB: those must come from the heap, or every request maps and unmaps memory. What was
     imported by now stays for good, so the collector need not look at it again.
     """
     libc = ctypes.CDLL(None)
     if hasattr(libc, "mallopt"):  # musl has none
-        for parameter, value in ((M_ARENA_MAX, 2), (M_MMAP_THRESHOLD, 256 * 1024), (M_TRIM_THRESHOLD, 256 * 1024)):
+        for parameter, value in ((M_ARENA_MAX, 2), (M_MMAP_THRESHOLD, 512 * 1024), (M_TRIM_THRESHOLD, 1024 * 1024)):
             libc.mallopt(parameter, value)
     gc.collect()
     gc.freeze()

@@ -11,11 +11,11 @@ import json
 import math
 from collections import defaultdict
 from collections.abc import Awaitable, Callable, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any, Protocol
 
 import structlog
 from aiohttp import web
-from multidict import CIMultiDict
 from yarl import URL
 
 from minicloud.api import faults
@@ -87,6 +87,7 @@ class _Endpoint:
     def __init__(self, api: Api, service: Any, dialect: Dialect, path: str) -> None:
         self.api, self.service, self.dialect, self.path = api, service, dialect, path
         self.routes: dict[str, list[Route]] = defaultdict(list)
+        self._choices: dict[tuple[str, Version | None], _Choice] = {}
 
     async def handle(self, request: web.Request) -> web.StreamResponse:
         return await self.api.answer(request, self.dialect, self.path, self._carry_out)
@@ -97,24 +98,18 @@ class _Endpoint:
             self.api.authenticate_unless_public(self.dialect, request, request_id)
             seen.version = _asked_version(self.dialect, request)
             raise WrongMethod(f"The method {request.method} is not allowed for this resource.", sorted(self.routes))
-        public = all(route.policy.public for route in routes)
+        public = routes[0].policy.public and all(route.policy.public for route in routes)
         ctx = Context("", request_id) if public else self.api.authenticated(self.dialect, request, request_id)
         seen.version = _asked_version(self.dialect, request)
         if self.dialect.project_in_path and request.match_info.get("project_id", ctx.project_id) != ctx.project_id:
             raise Invalid("Malformed request url")
-        fitting = _spoken(routes, seen.version)
-        if not fitting:
-            others = sorted(method for method, some in self.routes.items() if _spoken(some, seen.version))
-            if others and self.dialect.wrong_method == 405:
-                raise WrongMethod(f"The method {request.method} is not allowed for this resource.", others)
-            raise NotFound("The resource could not be found.")
-        body = None
-        if not fitting[0].raw and any(one.body is not None or one.action for one in fitting):
-            body = await _json_of(request, fitting[0].media)
-        route = _chosen(fitting, body, routes)
+        choice = self._choices.get((request.method, seen.version)) or self._choose(request.method, seen.version, routes)
+        fitting = choice.routes
+        body = await _json_of(request, fitting[0].media) if choice.reads else None
+        route = fitting[0] if fitting[0].action is None else _chosen(fitting, body, routes)
         call = Call(
             ctx, route, self.dialect, request, request.match_info, request.query, seen.version,
-            _base(request, self.dialect),
+            _origin(request) + self.dialect.prefix,
         )  # fmt: skip
         if not route.policy.allows(ctx, call.params):
             raise Forbidden(f"Policy doesn't allow {route.rule} to be performed.", code=route.rule)
@@ -127,13 +122,37 @@ class _Endpoint:
         seen.headers.update(call.headers)
         return _answer_of(call, result, bulk)
 
+    def _choose(self, method: str, version: Version | None, routes: Sequence[Route]) -> _Choice:
+        """What a method can mean at a microversion, worked out at its first request.
+
+        Raises:
+            WrongMethod, NotFound: nothing.
+        """
+        fitting = _spoken(routes, version)
+        if not fitting:
+            others = sorted(method for method, some in self.routes.items() if _spoken(some, version))
+            if others and self.dialect.wrong_method == 405:
+                raise WrongMethod(f"The method {method} is not allowed for this resource.", others)
+            raise NotFound("The resource could not be found.")
+        reads = not fitting[0].raw and any(one.body is not None or one.action for one in fitting)
+        choice = self._choices[(method, version)] = _Choice(fitting, reads)
+        return choice
+
+
+@dataclass(frozen=True, slots=True)
+class _Choice:
+    """Routes of one path for a method at a microversion; `reads`: a JSON body decides or is checked."""
+
+    routes: Sequence[Route]
+    reads: bool
+
 
 class _Seen:
     """What is known of a request when its answer is made, also when it failed half-way."""
 
     def __init__(self) -> None:
         self.version: Version | None = None
-        self.headers: CIMultiDict[str] = CIMultiDict()
+        self.headers: dict[str, str] = {}
 
 
 CarryOut = Callable[[web.Request, str, _Seen], Awaitable[web.StreamResponse]]
@@ -313,19 +332,16 @@ def _origin(request: web.Request) -> str:
     return f"{scheme}://{host}{request.headers.get('X-Forwarded-Prefix', '').rstrip('/')}"
 
 
-def _base(request: web.Request, dialect: Dialect) -> str:
-    return _origin(request) + dialect.prefix
-
-
 def _asked_version(dialect: Dialect, request: web.Request) -> Version | None:
     spoken = dialect.microversions
     if spoken is None:
         return None
     asked = None
-    for entry in request.headers.get("OpenStack-API-Version", "").split(","):
-        kind, _, number = entry.strip().partition(" ")
-        if kind.lower() == spoken.service_type:
-            asked = number.strip()
+    if header := request.headers.get("OpenStack-API-Version"):
+        for entry in header.split(","):
+            kind, _, number = entry.strip().partition(" ")
+            if kind.lower() == spoken.service_type:
+                asked = number.strip()
     if asked is None and spoken.old_header:
         asked = request.headers.get(spoken.old_header)
     if asked is None:
@@ -373,8 +389,6 @@ def _spoken(routes: Sequence[Route], version: Version | None) -> list[Route]:
 
 
 def _chosen(fitting: Sequence[Route], body: Any, routes: Sequence[Route]) -> Route:
-    if fitting[0].action is None:
-        return fitting[0]
     if not isinstance(body, dict) or len(body) != 1:
         raise Invalid("Cannot choose an action: the body must be an object with one key, the action's name.")
     name = next(iter(body))

@@ -223,17 +223,27 @@ class Field:
             return Type({**self.kind.schema, "items": of.schema}, lambda value: [load(one) for one in value])
         return self.kind
 
-    def getter(self) -> Getter:
-        """How replies take its value from a row."""
-        attr = self.attr or self.name
-        if callable(attr):
-            return attr
-        by_attribute, key = operator.attrgetter(attr), attr
 
-        def get(row: Any, call: Call) -> Any:
-            return row.get(key, MISSING) if isinstance(row, Mapping) else by_attribute(row)
+@dataclass(frozen=True, slots=True)
+class _View:
+    """A schema's reply at one version, made ready: (name, how an object's attribute is read, the attribute's or key's name,
+    a function instead of both, which of the policies must allow it)."""
 
-        return get
+    columns: tuple[tuple[str, Callable[[Any], Any], str, Getter | None, int | None], ...]
+    policies: tuple[Policy, ...]
+
+    @classmethod
+    def of(cls, fields: Iterable[Field]) -> _View:
+        policies: list[Policy] = []
+        columns = []
+        for one in fields:
+            if one.show is not None and one.show not in policies:
+                policies.append(one.show)
+            show = None if one.show is None else policies.index(one.show)
+            attr = one.attr or one.name
+            key = one.name if callable(attr) else attr
+            columns.append((one.name, operator.attrgetter(key), key, attr if callable(attr) else None, show))
+        return cls(tuple(columns), tuple(policies))
 
 
 class Schema:
@@ -259,7 +269,7 @@ class Schema:
         self.name, self.fields, self.plural = name, fields, plural or name + "s"
         self.extra, self.upgrade, self.rules, self.rest = extra, upgrade, dict(rules or {}), rest
         self._checks: dict[tuple[str, Version | None], Callable[[Any], Any]] = {}
-        self._views: dict[Version | None, list[tuple[str, Getter, Policy | None]]] = {}
+        self._views: dict[Version | None, _View] = {}
 
     def as_type(self, mode: str = "create", version: Version | None = None) -> Type:
         """As the type of a field: a nested object with the fields of a version (None: the newest)."""
@@ -321,18 +331,21 @@ class Schema:
 
     def view(self, row: Any, call: Call) -> dict[str, Any]:
         """What a reply tells of a row at the call's version."""
-        getters = self._views.get(call.version)
-        if getters is None:
-            getters = self._views[call.version] = [
-                (one.name, one.getter(), one.show)
-                for one in self.fields
-                if one.out and (call.version is None or within(call.version, one.since, one.until))
-            ]
+        view = self._views.get(call.version)
+        if view is None:
+            version = call.version
+            shown = [one for one in self.fields if one.out and (version is None or within(version, one.since, one.until))]
+            view = self._views[version] = _View.of(shown)
+        allowed = [one.allows(call.ctx, call.params) for one in view.policies]
+        keyed = row if isinstance(row, Mapping) else None
         seen = dict(getattr(row, self.rest)) if self.rest else {}
-        for name, get, show in getters:
-            if show is not None and not show.allows(call.ctx, call.params):
+        for name, attribute, key, function, show in view.columns:
+            if show is not None and not allowed[show]:
                 continue
-            value = get(row, call)
+            if function is not None:
+                value = function(row, call)
+            else:
+                value = attribute(row) if keyed is None else keyed.get(key, MISSING)
             if value is not MISSING:
                 seen[name] = value
         return seen

@@ -169,8 +169,12 @@ class Compute:
 
     def ports_in_order(self, server: Server) -> list[PortInfo]:
         """A server's ports, in the order of its cards."""
-        order = {nic["port_id"]: index for index, nic in enumerate(server.nics)}
-        return sorted(self.network.ports_of(server.id), key=lambda port: order.get(port.id, len(order)))
+        return self.ports_of_all([server]).get(server.id, [])
+
+    def ports_of_all(self, servers: Sequence[Server]) -> dict[str, list[PortInfo]]:
+        """The ports of many servers, each in the order of its cards; those without a port are left out."""
+        found = self.network.ports_of_all([server.id for server in servers])
+        return {server.id: _in_order(server, found[server.id]) for server in servers if server.id in found}
 
     def domain_spec(self, server: Server) -> DomainSpec:
         """The machine that the rows describe."""
@@ -254,6 +258,11 @@ class Compute:
 def devices_in(db: Db, server_id: str) -> list[BlockDevice]:
     """A server's disks, the one that boots first."""
     return BLOCK_DEVICES.where(db, "server_id = ?", (server_id,), order="coalesce(boot_index, 1000), device")
+
+
+def _in_order(server: Server, ports: Sequence[PortInfo]) -> list[PortInfo]:
+    order = {nic["port_id"]: index for index, nic in enumerate(server.nics)}
+    return sorted(ports, key=lambda port: order.get(port.id, len(order)))
 
 
 def nic_of(saved: Mapping[str, Any]) -> Nic:

@@ -45,7 +45,9 @@ def listed(compute: Compute, *, binary: str | None = None, host: str | None = No
 
 def of_host(compute: Compute) -> ComputeService:
     """The record of nova-compute."""
-    return listed(compute, binary=COMPUTE)[0]
+    found = compute.store.read(COMPUTE_SERVICES.first, "binary = ?", (COMPUTE,))
+    assert found is not None, "begin() makes it"
+    return found
 
 
 def find(compute: Compute, service_id: str) -> ComputeService:

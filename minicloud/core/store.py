@@ -15,6 +15,7 @@ import asyncio
 import concurrent.futures
 import contextlib
 import dataclasses
+import enum
 import json
 import queue
 import sqlite3
@@ -306,13 +307,14 @@ class Table(Generic[Row]):
             if origin is bool:
                 self._decode.append((index, bool))
             elif origin is tuple:
-                self._decode.append((index, lambda text: tuple(json.loads(text))))
+                self._decode.append((index, lambda text: tuple(_from_json(text))))
                 self._encode[column] = _to_json
             elif origin in (dict, list, Mapping, Any):
-                self._decode.append((index, json.loads))
+                self._decode.append((index, _from_json))
                 self._encode[column] = _to_json
             elif isinstance(origin, type) and issubclass(origin, str) and origin is not str:
-                self._decode.append((index, origin))  # an enumeration of strings
+                known = {one.value: one for one in origin} if issubclass(origin, enum.Enum) else None
+                self._decode.append((index, origin if known is None else known.__getitem__))
 
     def _row(self, values: tuple[Any, ...]) -> Row:
         if self._decode:
@@ -422,5 +424,14 @@ class Table(Generic[Row]):
         return db.execute(f"DELETE FROM {self.name} WHERE {condition}", params).rowcount
 
 
+_ENCODER = json.JSONEncoder(separators=(",", ":"), sort_keys=True)
+_DECODER = json.JSONDecoder()
+
+
 def _to_json(value: Any) -> str:
-    return json.dumps(value, separators=(",", ":"), sort_keys=True)
+    return _ENCODER.encode(value)
+
+
+def _from_json(text: str) -> Any:
+    """What `_to_json` wrote: nothing stands around it, so the scanner alone does (rows are read at each request)."""
+    return _DECODER.raw_decode(text)[0]

@@ -113,27 +113,36 @@ def current() -> Work | None:
     return _work.get()
 
 
-@contextlib.contextmanager
-def span(service: str, step: str) -> Iterator[None]:
-    """One step of the work under way; outside of any work it costs nothing."""
-    work = _work.get()
-    if work is None:
-        yield
-        return
-    started, begun, outer_notes, caller = time.time(), time.perf_counter(), work.notes, work.service
-    error = ""
-    work.depth, work.notes, work.service = work.depth + 1, [], service
-    try:
-        yield
-    except BaseException as failure:
-        error = f"{type(failure).__name__}: {failure}"[:DETAIL_LIMIT]
-        raise
-    finally:
-        detail, work.notes, work.service = "\n".join(work.notes), outer_notes, caller
-        work.depth -= 1
-        ms = (time.perf_counter() - begun) * 1000
+class span:
+    """One step of the work under way, as a context; outside of any work it costs nothing.
+
+    A class and no generator: every request opens several of them.
+    """
+
+    __slots__ = ("_begun", "_caller", "_notes", "_service", "_started", "_step", "_work")
+
+    def __init__(self, service: str, step: str) -> None:
+        self._service, self._step = service, step
+        self._work = _work.get()
+
+    def __enter__(self) -> None:
+        work = self._work
+        if work is None:
+            return
+        self._notes, self._caller = work.notes, work.service
+        work.depth, work.notes, work.service = work.depth + 1, [], self._service
+        self._started, self._begun = time.time(), time.perf_counter()
+
+    def __exit__(self, kind: type[BaseException] | None, failure: BaseException | None, place: object) -> None:
+        work = self._work
+        if work is None:
+            return
+        ms = (time.perf_counter() - self._begun) * 1000
+        detail = "\n".join(work.notes)[:DETAIL_LIMIT] if work.notes else ""
+        error = "" if failure is None else f"{type(failure).__name__}: {failure}"[:DETAIL_LIMIT]
+        work.notes, work.service, work.depth = self._notes, self._caller, work.depth - 1
         work.spans.append(
-            Span(None, work.request_id, work.subject, work.depth, service, step, started, ms, detail[:DETAIL_LIMIT], error)
+            Span(None, work.request_id, work.subject, work.depth, self._service, self._step, self._started, ms, detail, error)
         )
 
 
@@ -146,6 +155,8 @@ class _Boundary:
     def __getattr__(self, attribute: str) -> Any:
         value = getattr(self._target, attribute)
         if attribute.startswith("_") or not inspect.iscoroutinefunction(value):
+            if inspect.ismethod(value):  # the same for ever: later calls need not come by here
+                self.__dict__[attribute] = value
             return value
         name = self._name
 

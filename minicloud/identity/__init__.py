@@ -44,13 +44,16 @@ HOURLY = 3600.0
 
 @dataclass(frozen=True, slots=True)
 class Rights:
-    """All that rows say about a token at one moment; `scope` is the project or domain, `rules` None is any request."""
+    """All that rows say about a token at one moment: `home` is the user's domain, `scope` the project or domain with
+    `over` the domain that it is in (or is); `rules` None is any request."""
 
     token: Token
     user: User
+    home: Project
     roles: tuple[Role, ...]
     role_names: frozenset[str]
     scope: Project | None
+    over: Project | None
     rules: tuple[Rule, ...] | None
     trust: Trust | None = None
 
@@ -160,7 +163,8 @@ class Identity:
     def rights_of(self, db: Db, token: Token) -> Rights:
         """What rows say about a token; raises `Unauthenticated` if they say no."""
         user, scope, credential, trust, only = USERS.get(db, token.user_id), token.scope, None, None, None
-        if user is None or user.generation != token.generation or not login.is_alive(db, user):
+        home = PROJECTS.get(db, user.domain_id) if user is not None else None
+        if user is None or home is None or user.generation != token.generation or not login.is_alive(db, user):
             raise Unauthenticated(REFUSAL)
         marks = ", ".join("?" for _ in token.audit_ids)
         if db.execute(f"SELECT 1 FROM revocations WHERE audit_id IN ({marks})", token.audit_ids).fetchone():
@@ -184,7 +188,8 @@ class Identity:
         rules = None
         if credential is not None and credential.access_rule_ids is not None:
             rules = access_rules.rules_of(db, credential.access_rule_ids)
-        return Rights(token, user, roles, frozenset(role.name for role in roles), place, rules, trust)
+        over = PROJECTS.get(db, place.domain_id or place.id) if place is not None else None
+        return Rights(token, user, home, roles, frozenset(role.name for role in roles), place, over, rules, trust)
 
     def text_of(self, token: Token) -> str:
         """The text that goes to the client."""

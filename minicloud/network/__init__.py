@@ -119,8 +119,11 @@ class Network:
 
     def ports_of(self, device_id: str) -> list[PortInfo]:
         """The interfaces of a machine, in the order in which it got them."""
-        rows = self.store.read(PORTS.where, "device_id = ? AND host_id != ''", (device_id,), order="created_at, number")
-        return [nics.info(self, row) for row in rows]
+        return self.ports_of_all([device_id]).get(device_id, [])
+
+    def ports_of_all(self, device_ids: Sequence[str]) -> dict[str, list[PortInfo]]:
+        """The interfaces of many machines; those that have none are left out."""
+        return self.store.read(nics.of_devices_in, device_ids)
 
     def network_data(self, server_id: str) -> dict[str, Any]:
         """network_data.json of a machine."""
@@ -202,7 +205,7 @@ class Network:
 
         port_id = self.store.read(read)
         row = None if port_id is None else self.store.read(PORTS.get, port_id)
-        return None if row is None or not row.is_plugged else nics.info(self, row)
+        return None if row is None or not row.is_plugged else self.store.read(nics.infos_in, [row])[0]
 
     async def leases(self, network_id: str) -> tuple[Lease, ...]:
         """What a network's DHCP server has given out."""

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import ipaddress
 import uuid
+from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal
@@ -215,7 +216,7 @@ async def plug(
 
     row = await service.store.write(write)
     await service.converge.port_now(row)
-    return info(service, row)
+    return service.store.read(infos_in, [row])[0]
 
 
 async def unplug(service: Network, port_id: str, server_id: str) -> None:
@@ -253,31 +254,51 @@ async def set_status(service: Network, server_id: str, *, active: bool) -> None:
     await service.store.write(write)
 
 
-def info(service: Network, row: Port) -> PortInfo:
-    """A port as other services see it."""
-
-    def read(db: Db) -> PortInfo:
-        network = NETWORKS.need(db, row.network_id)
-        marks = ", ".join("?" * len(row.security_groups))
-        groups = SECURITY_GROUPS.where(db, f"id IN ({marks})", row.security_groups, order="name")
-        floating = FLOATINGIPS.where(db, "port_id = ?", (row.id,), order="floating_ip_address")
-        return PortInfo(
+def infos_in(db: Db, rows: Sequence[Port]) -> list[PortInfo]:
+    """Ports as other services see them, in their order; as many queries for a thousand as for one."""
+    if not rows:
+        return []
+    network_ids = sorted({row.network_id for row in rows})
+    network_of = {one.id: one for one in NETWORKS.where(db, f"id IN ({_marks(network_ids)})", network_ids)}
+    group_ids = sorted({group for row in rows for group in row.security_groups})
+    names: dict[str, str] = {}
+    if group_ids:
+        names = dict(db.execute(f"SELECT id, name FROM security_groups WHERE id IN ({_marks(group_ids)})", group_ids))
+    floating: dict[str, list[tuple[str, str]]] = defaultdict(list)
+    port_ids = [row.id for row in rows]
+    for one in FLOATINGIPS.where(db, f"port_id IN ({_marks(port_ids)})", port_ids, order="floating_ip_address"):
+        floating[one.port_id or ""].append((one.floating_ip_address, one.fixed_ip_address or ""))
+    return [
+        PortInfo(
             id=row.id,
-            network_id=network.id,
-            network_name=network.name,
+            network_id=row.network_id,
+            network_name=network_of[row.network_id].name,
             mac=row.mac_address,
             fixed_ips=tuple((one["subnet_id"], one["ip_address"]) for one in row.fixed_ips),
             tap=tap_name(row.id),
-            mtu=network.mtu,
-            security_groups=tuple(group.name for group in groups),
-            floating=tuple((one.floating_ip_address, one.fixed_ip_address or "") for one in floating),
+            mtu=network_of[row.network_id].mtu,
+            security_groups=tuple(sorted(names[group] for group in row.security_groups if group in names)),
+            floating=tuple(floating[row.id]),
             status=row.status,
             device_id=row.device_id,
             project_id=row.project_id,
             name=row.name,
         )
+        for row in rows
+    ]
 
-    return service.store.read(read)
+
+def of_devices_in(db: Db, device_ids: Sequence[str]) -> dict[str, list[PortInfo]]:
+    """The ports of each machine that has some, in the order in which it got them."""
+    condition = f"device_id IN ({_marks(device_ids)}) AND host_id != ''"
+    told: dict[str, list[PortInfo]] = defaultdict(list)
+    for one in infos_in(db, PORTS.where(db, condition, device_ids, order="created_at, number")):
+        told[one.device_id].append(one)
+    return told
+
+
+def _marks(values: Sequence[object]) -> str:
+    return ", ".join("?" * len(values))
 
 
 def network_data(service: Network, server_id: str) -> dict[str, Any]:

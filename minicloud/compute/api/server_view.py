@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections import defaultdict
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -12,6 +13,8 @@ from minicloud.api.route import Call
 from minicloud.api.schema import MISSING, Field, Schema, Type, micros, seconds_z
 from minicloud.compute import aggregates, server_groups, services, states
 from minicloud.compute.tables import BLOCK_DEVICES, BlockDevice, Server
+from minicloud.core.context import Context
+from minicloud.core.store import Db
 
 if TYPE_CHECKING:
     from minicloud.compute import Compute
@@ -44,27 +47,34 @@ class Shown:
         return states.status(self.server.vm_state, self.server.task_state)
 
 
-def shown(compute: Compute, rows: list[Server]) -> list[Shown]:
-    """Servers with their ports and volumes."""
-    host, zone = services.host_name(compute), aggregates.zone_of_host(compute)
-    service = services.of_host(compute)
+def shown(compute: Compute, rows: Sequence[Server]) -> list[Shown]:
+    """Servers with their ports and volumes, all read from one snapshot."""
+    return compute.store.read(_shown_in, compute, rows)
+
+
+def _shown_in(db: Db, compute: Compute, rows: Sequence[Server]) -> list[Shown]:
+    if not rows:
+        return []
+    host, zone, up = services.host_name(compute), aggregates.zone_of_host(compute), not services.of_host(compute).forced_down
     volumes: dict[str, list[BlockDevice]] = defaultdict(list)
-    marks = ", ".join("?" for _ in rows)
-    condition = f"volume_id IS NOT NULL AND server_id IN ({marks})"
-    for device in compute.store.read(BLOCK_DEVICES.where, condition, [row.id for row in rows], order="device") if rows else []:
+    condition = f"volume_id IS NOT NULL AND server_id IN ({', '.join('?' for _ in rows)})"
+    for device in BLOCK_DEVICES.where(db, condition, [row.id for row in rows], order="device"):
         volumes[device.server_id].append(device)
+    ports = compute.ports_of_all([row for row in rows if not row.deleted])
     return [
-        Shown(
-            row, [] if row.deleted else compute.ports_in_order(row), volumes[row.id], host, zone, not service.forced_down,
-            server_groups.of_server(compute, row),
-        )
+        Shown(row, ports.get(row.id, []), volumes[row.id], host, zone, up, server_groups.of_server(compute, row))
         for row in rows
-    ]  # fmt: skip
+    ]
 
 
 def one(compute: Compute, row: Server) -> Shown:
     """One server with its ports and volumes."""
     return shown(compute, [row])[0]
+
+
+def found_in(db: Db, compute: Compute, ctx: Context, server_id: str) -> Shown:
+    """A server that the caller may know, by its id; the row and what surrounds it are of one moment."""
+    return _shown_in(db, compute, [compute.visible_in(db, ctx, server_id)])[0]
 
 
 def host_id(project_id: str, host: str) -> str:

@@ -106,7 +106,7 @@ def _list(compute: Compute, call: Call, *, rule: str, details: bool) -> Listed:
     found = listed(
         lambda part: servers.listed(compute, call.ctx, part, filters=filters, all_projects=everyone, deleted=deleted), page
     )
-    rows = server_view.shown(compute, list(found.rows)) if details else [_brief(row) for row in found.rows]
+    rows = server_view.shown(compute, found.rows) if details else [_brief(row) for row in found.rows]
     return Listed(rows, found.page, found.more)
 
 
@@ -186,8 +186,9 @@ def _by_address(compute: Compute, text: str, *, version: int) -> Filter:
     """Addresses that begin with the text, as clients use this filter."""
     plain = text.replace("\\", "").removeprefix("^").removesuffix("$").removesuffix(".*")
     matching = []
-    for (server_id,) in compute.store.read(lambda db: db.execute("SELECT id FROM servers WHERE deleted = 0").fetchall()):
-        fixed = [a for port in compute.network.ports_of(server_id) for _, a in port.fixed_ips]
+    living = compute.store.read(lambda db: db.execute("SELECT id FROM servers WHERE deleted = 0").fetchall())
+    for server_id, ports in compute.network.ports_of_all([server_id for (server_id,) in living]).items():
+        fixed = [address for port in ports for _, address in port.fixed_ips]
         if any(plain in address for address in fixed if (":" in address) == (version == 6)):
             matching.append(server_id)
     return _ids(matching)
@@ -220,7 +221,7 @@ def moment_of(text: str, name: str) -> str:
 
 async def show_server(compute: Compute, call: Call) -> server_view.Shown:
     """`GET /servers/{id}`."""
-    return server_view.one(compute, servers.show(compute, call.ctx, call.params["server_id"]))
+    return compute.store.read(server_view.found_in, compute, call.ctx, call.params["server_id"])
 
 
 async def update_server(compute: Compute, call: Call) -> Reply:

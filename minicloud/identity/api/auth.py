@@ -100,9 +100,8 @@ def _subject(identity: Identity, call: Call, policy: Policy, rule: str, *, expir
 
 def _token_body(identity: Identity, call: Call, found: Rights) -> dict[str, Any]:
     token, user = found.token, found.user
-    home = identity.project(user.domain_id)
     person = {
-        "domain": {"id": user.domain_id, "name": home.name if home else ""},
+        "domain": {"id": found.home.id, "name": found.home.name},
         "id": user.id,
         "name": user.name,
         "password_expires_at": None,
@@ -115,8 +114,7 @@ def _token_body(identity: Identity, call: Call, found: Rights) -> dict[str, Any]
         "issued_at": micros_z(token.issued_at),
     }
     if found.scope is not None and token.scope.kind == "project":
-        over = identity.project(found.scope.domain_id or found.scope.id)
-        domain = {"id": over.id, "name": over.name} if over else None
+        domain = {"id": found.over.id, "name": found.over.name} if found.over else None
         body["project"] = {"domain": domain, "id": found.scope.id, "name": found.scope.name}
         body["is_domain"] = found.scope.is_domain
     elif found.scope is not None:
