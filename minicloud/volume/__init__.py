@@ -22,12 +22,13 @@ from minicloud.host import Host
 from minicloud.volume import attachments, create, delete, extend, reconcile, replace, snapshots, types, upload, volumes
 from minicloud.volume.api import DIALECT, ROUTES
 from minicloud.volume.create import NewVolume
+from minicloud.volume.extend import VolumeExtended
 from minicloud.volume.tables import ATTACHMENTS, AttachmentRow, VolumeRow, migrations
 
 if TYPE_CHECKING:
     from minicloud.image import Image
 
-__all__ = ["AttachmentInfo", "DiskSource", "NewVolume", "Volume", "VolumeRow"]
+__all__ = ["AttachmentInfo", "DiskSource", "NewVolume", "Volume", "VolumeExtended", "VolumeRow"]
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,6 +6,7 @@ twice is growing once.
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from minicloud.core.context import Context
@@ -18,6 +19,18 @@ from minicloud.volume.tables import ATTACHMENTS, VOLUME_TYPES, VOLUMES
 
 if TYPE_CHECKING:
     from minicloud.volume import Volume
+
+
+@dataclass(frozen=True, slots=True)
+class VolumeExtended:
+    """A fact: growing a volume that a server has came to its end; `error` says why it didn't grow. `ctx` asked for it, from
+    `started_at` on. Compute notes it in the server's history."""
+
+    volume_id: str
+    server_id: str
+    ctx: Context
+    started_at: str
+    error: str | None
 
 
 async def accept(volume: Volume, ctx: Context, volume_id: str, size: int, *, in_use: bool) -> None:
@@ -42,7 +55,7 @@ async def accept(volume: Volume, ctx: Context, volume_id: str, size: int, *, in_
         kind = VOLUME_TYPES.need(db, now.type_id)
         quotas.check_growth_in(db, now.project_id, kind.name, more=size - now.size, size=size)
         VOLUMES.change(db, row.id, status="extending", size=size, updated_at=volume.now())
-        volume.operations.enlist_in(db, ctx, "volume.extend", row.subject, size_before=now.size)
+        volume.operations.enlist_in(db, ctx, "volume.extend", row.subject, size_before=now.size, started_at=volume.now())
 
     await volume.store.write(begin)
 
@@ -51,7 +64,19 @@ async def run(volume: Volume, op: Operation) -> None:
     """Grow the disk, then tell."""
     row = volume.store.read(VOLUMES.need, op.subject.removeprefix("volume/"))
     await contents.grow(volume, row, row.size * GIB)
-    await volume.store.write(settle_in, row.id, expected="extending", now=volume.now())
+
+    def settle(db: Db) -> None:
+        settle_in(db, row.id, expected="extending", now=volume.now())
+        _tell_servers_in(volume, db, op, error=None)
+
+    await volume.store.write(settle)
+
+
+def _tell_servers_in(volume: Volume, db: Db, op: Operation, *, error: str | None) -> None:
+    volume_id, started_at = op.subject.removeprefix("volume/"), op.arguments["started_at"]
+    for one in ATTACHMENTS.where(db, "volume_id = ? AND status = 'attached'", (volume_id,)):
+        if one.server_id is not None:
+            volume.events.publish_in(db, VolumeExtended(volume_id, one.server_id, op.ctx, started_at, error))
 
 
 def failed(volume: Volume, db: Db, op: Operation, error: MinicloudError) -> None:
@@ -60,6 +85,7 @@ def failed(volume: Volume, db: Db, op: Operation, error: MinicloudError) -> None
     if row is not None and row.status == "extending":
         VOLUMES.change(db, row.id, size=op.arguments["size_before"])
         settle_in(db, row.id, expected="extending", now=volume.now())
+        _tell_servers_in(volume, db, op, error=error.message)
         messages.tell_in(db, op.ctx, resource_type="VOLUME", resource_id=row.id, text=error.message)
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from minicloud.host.fake.disks import inspected
-from minicloud.volume import Volume
+from minicloud.volume import Volume, VolumeExtended
 from tests.door import Door
 from tests.volume.conftest import Volumes, make_image
 
@@ -43,9 +43,12 @@ async def test_a_volume_in_use_grows_from_3_42_on(alice: Volumes, service: Volum
     await alice.act(made["id"], "os-attach", {"instance_uuid": SERVER, "mountpoint": "/dev/vdb"})
     old = Volumes(alice.door, "alice", "3.41")
     await old.act(made["id"], "os-extend", {"new_size": 2}, expect=400)
+    told: list[VolumeExtended] = []
+    service.events.subscribe(VolumeExtended, told.append)
     await alice.act(made["id"], "os-extend", {"new_size": 2})
     seen = await alice.settled(made["id"])
     assert (seen["status"], seen["size"]) == ("in-use", 2)
+    assert [(one.server_id, one.error) for one in told] == [(SERVER, None)]
 
 
 async def test_a_volume_becomes_an_image(door: Door, alice: Volumes) -> None:
