@@ -35,6 +35,13 @@ async def test_the_life_of_a_snapshot(door: Door, alice: Volumes) -> None:
     assert (await alice.settled(larger["id"]))["status"] == "available"
 
 
+async def test_a_snapshot_of_nothing_is_not_found(alice: Volumes) -> None:
+    for wanted in (None, "00000000-0000-0000-0000-000000000000"):
+        await alice.call("POST", "/snapshots", {"snapshot": {"volume_id": wanted}}, expect=404)
+    await alice.call("POST", "/snapshots", {"snapshot": {"volume_id": "zz"}}, expect=400)
+    await alice.call("POST", "/snapshots", {"snapshot": {}}, expect=400)
+
+
 async def test_a_smaller_volume_than_the_snapshot_is_refused(alice: Volumes) -> None:
     volume = await alice.make(size=2)
     made = await snapshot(alice, volume["id"])

@@ -56,7 +56,7 @@ SNAPSHOT_FIELDS = (
     Field("description", NULLABLE_TEXT, out=True, create=OPTIONAL, update=OPTIONAL),
     Field("display_name", NULLABLE_TEXT, create=OPTIONAL, update=OPTIONAL),
     Field("display_description", NULLABLE_TEXT, create=OPTIONAL, update=OPTIONAL),
-    Field("volume_id", UUID, out=True, create=REQUIRED),
+    Field("volume_id", nullable(UUID), out=True, create=REQUIRED),
     Field("force", nullable(BOOLEAN), create=OPTIONAL),
     Field("status", TEXT, out=True),
     Field("size", TEXT, out=True),
@@ -106,7 +106,7 @@ async def create_snapshot(volume: Volume, call: Call) -> SnapshotRow:
     """Begin to make a snapshot of a volume."""
     body = call.body
     new = NewSnapshot(
-        volume_id=body["volume_id"], name=body.get("name"), description=body.get("description"),
+        volume_id=body["volume_id"] or "", name=body.get("name"), description=body.get("description"),
         metadata=body.get("metadata") or {}, in_use=bool(body.get("force")),
     )  # fmt: skip
     return await snapshots.accept(volume, call.ctx, new)
