@@ -16,7 +16,7 @@ import aiohttp
 import pytest
 
 from minicloud.config import Api, Config, Identity, Paths
-from minicloud.daemon import Daemon
+from minicloud.daemon import Daemon, make_host
 from minicloud.host.fake import World, fake_host
 
 PASSWORD = "a-test-password"
@@ -77,7 +77,8 @@ class Client:
 
 
 class Cloud:
-    """A running daemon on a fake host in one folder; can be stopped and started again on the same folder."""
+    """A running daemon in one folder, on a fake host unless the configuration says otherwise; can be stopped and started
+    again on the same folder."""
 
     def __init__(self, folder: Path, config: Config | None = None) -> None:
         self.folder = folder
@@ -91,8 +92,11 @@ class Cloud:
 
     async def start(self) -> None:
         """Start the daemon (again)."""
-        host, self.world = fake_host(self.folder / "host")
-        self.world.observer = self.observer
+        if self.config.fake:
+            host, self.world = fake_host(self.folder / "host")
+            self.world.observer = self.observer
+        else:
+            host = make_host(self.config)
         self.daemon = Daemon(self.config, host, observer=self.observer, admin_password=PASSWORD)
         await self.daemon.start()
         self.admin = await self.login("admin", PASSWORD, "admin")
@@ -112,25 +116,7 @@ class Cloud:
 
     async def login(self, user: str, password: str, project: str | None = None, **scope: Any) -> Client:
         """A client with a fresh token of that user, in the project of that name (or `scope`, as Keystone wants it)."""
-        identity = {
-            "methods": ["password"],
-            "password": {"user": {"name": user, "domain": {"id": "default"}, "password": password}},
-        }
-        auth: dict[str, Any] = {"identity": identity}
-        if project is not None:
-            auth["scope"] = {"project": {"name": project, "domain": {"id": "default"}}}
-        elif scope:
-            auth["scope"] = scope
-        plain = Client(self.session, self.daemon.url)
-        answer = await plain.post("/identity/v3/auth/tokens", {"auth": auth}, expect=201)
-        token = answer["token"]
-        return Client(
-            self.session,
-            self.daemon.url,
-            answer.headers["X-Subject-Token"],
-            token.get("project", {}).get("id", ""),
-            token["user"]["id"],
-        )
+        return await login(self.session, self.daemon.url, user, password, project, **scope)
 
     async def person(self, name: str, *, project: str, roles: tuple[str, ...] = ("member",)) -> Client:
         """A new user with roles in a project of that name (made if it is not there), logged in."""
@@ -146,6 +132,31 @@ class Cloud:
             role_id = (await self.admin.get(f"/identity/v3/roles?name={role}"))["roles"][0]["id"]
             await self.admin.put(f"/identity/v3/projects/{project_id}/users/{user_id}/roles/{role_id}", expect=204)
         return await self.login(name, PASSWORD, project)
+
+
+async def login(
+    session: aiohttp.ClientSession, url: str, user: str, password: str, project: str | None = None, **scope: Any
+) -> Client:
+    """A client of the cloud at `url` with a fresh token, see `Cloud.login`."""
+    identity = {
+        "methods": ["password"],
+        "password": {"user": {"name": user, "domain": {"id": "default"}, "password": password}},
+    }
+    auth: dict[str, Any] = {"identity": identity}
+    if project is not None:
+        auth["scope"] = {"project": {"name": project, "domain": {"id": "default"}}}
+    elif scope:
+        auth["scope"] = scope
+    plain = Client(session, url)
+    answer = await plain.post("/identity/v3/auth/tokens", {"auth": auth}, expect=201)
+    token = answer["token"]
+    return Client(
+        session,
+        url,
+        answer.headers["X-Subject-Token"],
+        token.get("project", {}).get("id", ""),
+        token["user"]["id"],
+    )
 
 
 def plain_config(folder: Path) -> Config:
