@@ -73,15 +73,14 @@ bench: install ## Speed and size: every promised figure, measured now (needs wrk
 crash: $(VENV)/.installed ## Fail and kill the daemon at every point of every kind of operation.
 	MINICLOUD_CRASH=all $(BIN)/python -m pytest tests/crash
 
-conformance: install .venv-tempest/.installed ## Tempest's smoke tests in a sandbox; SELECT='regex ...' for others.
-	$(SANDBOX) -- $(BIN)/python -m tests.conformance $(SELECT)
-
-# Tempest pins much of what it needs: a venv of its own.
-.venv-tempest/.installed:
-	$(PYTHON) -m venv .venv-tempest
-	.venv-tempest/bin/python -m pip install -q "tempest==47.*"
-	touch $@
+# The yardsticks lie beside the checkout where there are any; their Python is set up once, apart from ours.
+YARDSTICKS ?= ../shared/yardsticks
+SELECT ?= smoke
+conformance: install ## Tempest in a sandbox, by the yardsticks in ../shared; SELECT='list or regex ...', else smoke.
+	@if [ ! -d $(YARDSTICKS) ]; then echo "No yardsticks at $(YARDSTICKS): name their folder by YARDSTICKS=..."; exit 0; fi; \
+	[ -s .yardsticks/tempest-ids/all.txt ] || $(YARDSTICKS)/setup.sh .yardsticks tempest; \
+	PATH="$(CURDIR)/$(BIN):$$PATH" $(SANDBOX) -- tests/conformance/run.sh $(abspath $(YARDSTICKS)) $(CURDIR)/.yardsticks $(SELECT)
 
 clean: ## Remove what was made here, but the system packages.
-	rm -rf $(VENV) .venv-tempest .state build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis
+	rm -rf $(VENV) .yardsticks .state build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +

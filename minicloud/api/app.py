@@ -105,6 +105,8 @@ class _Endpoint:
             raise Invalid("Malformed request url")
         choice = self._choices.get((request.method, seen.version)) or self._choose(request.method, seen.version, routes)
         fitting = choice.routes
+        if self.dialect.only_json:
+            _require_json(request)
         body = await _json_of(request, fitting[0].media) if choice.reads else None
         route = fitting[0] if fitting[0].action is None else _chosen(fitting, body, routes)
         call = Call(
@@ -278,7 +280,7 @@ class Api:
         if dialect.microversions is not None:
             spoken = dialect.microversions
             names = "OpenStack-API-Version" + (f", {spoken.old_header}" if spoken.old_header else "")
-            headers["Vary"] = names
+            headers["Vary"] = dialect.vary or names
             if seen.version is not None:
                 headers["OpenStack-API-Version"] = f"{spoken.service_type} {printed(seen.version)}"
                 if spoken.old_header:
@@ -348,13 +350,21 @@ def _asked_version(dialect: Dialect, request: web.Request) -> Version | None:
         return spoken.default
     if asked == "latest":
         return spoken.high
-    wanted = version(asked)
+    wanted = version(asked, from_zero=spoken.from_zero)
     if not within(wanted, spoken.low, spoken.high):
         low, high = printed(spoken.low), printed(spoken.high)
-        raise NotAcceptable(
-            f"Version {asked} is not supported by the API. Minimum is {low} and maximum is {high}.", low=low, high=high
-        )
+        refused = f"Version {asked} is not supported by the API." if not spoken.from_zero else f"Unacceptable version header: {asked}."
+        raise NotAcceptable(f"{refused} Minimum is {low} and maximum is {high}.", low=low, high=high)
     return wanted
+
+
+def _require_json(request: web.Request) -> None:
+    """Raise for a client that takes no JSON, or sends a body without saying what it is."""
+    kinds = [one.partition(";")[0].strip() for one in request.headers.get("Accept", "*/*").split(",")]
+    if request.method in ("GET", "HEAD") and not {"application/json", "application/*", "*/*", ""} & set(kinds):
+        raise NotAcceptable("Only application/json is provided")
+    if request.can_read_body and "Content-Type" not in request.headers:
+        raise Invalid("Cannot read the body: content-type header required.")
 
 
 def _refuse_constant(text: str) -> None:
@@ -420,6 +430,8 @@ def _read_body(call: Call, body: Any) -> bool:
         return False
     key = route.envelope if isinstance(route.envelope, str) else route.body.name
     if not call.dialect.envelope or route.envelope is False:
+        if body is None and call.dialect.only_json:
+            raise Invalid("Cannot read the body: Malformed JSON: it is empty.")
         call.body = route.body.read({} if body is None else body, route.mode, call)
         return False
     if not isinstance(body, dict):

@@ -23,13 +23,17 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Microversions:
-    """A service's microversions: the name in `OpenStack-API-Version`, the range, the default without a header, an old header of its own."""
+    """A service's microversions: the name in `OpenStack-API-Version`, the range, the default without a header, an old header of its own.
+
+    `from_zero`: whether "0.9" is a version, though one that isn't spoken (Placement), or none at all (Nova, Cinder).
+    """
 
     service_type: str
     low: Version
     high: Version
     default: Version
     old_header: str | None = None
+    from_zero: bool = False
 
 
 ListExtra = Callable[["Call", str, "Listed"], Mapping[str, Any]]
@@ -55,7 +59,8 @@ class Dialect:
         loose_paths: Neutron's habits: `.json` suffixes, dashes and underscores alike.
         fields: whether `fields=` in the query thins out replies (Neutron).
         request_id_header: one of its own beside `X-Openstack-Request-Id`.
-        vary: value of Vary on every reply.
+        only_json: whether a client that accepts no JSON is told so (Placement's 406), and a body must name its type.
+        vary: value of Vary on every reply, where it isn't the names of the headers of microversions.
         unfit: how a body that does not fit its schema is told, where clients match on words of their own service.
         catalog: (type, path suffix) pairs under which the service stands in the catalogue.
     """
@@ -75,6 +80,7 @@ class Dialect:
     loose_paths: bool = False
     fields: bool = False
     request_id_header: str | None = None
+    only_json: bool = False
     vary: str | None = None
     unauthenticated: Shape = faults.keystone
     unfit: Callable[[fastjsonschema.JsonSchemaValueException], str] | None = None

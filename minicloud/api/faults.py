@@ -97,10 +97,13 @@ def keystone(status: int, error: MinicloudError, request: web.Request, request_i
 
 
 def placement(status: int, error: MinicloudError, request: web.Request, request_id: str) -> tuple[str, str]:
-    """Placement's shape (`code` in it from 1.23 on is always sent by us: older clients ignore it)."""
+    """Placement's shape (`code` in it from 1.23 on is always sent by us: older clients ignore it); a page for browsers."""
+    accepted = request.headers.get("Accept", "")
+    if "text/html" in accepted and "*/*" not in accepted and "json" not in accepted:
+        return webob(status, error, request, request_id)
     inner: dict[str, object] = {"status": status, "request_id": request_id, "title": title(status), "detail": error.message}
     inner["code"] = error.code or "placement.undefined_code"
-    if isinstance(error, errors.NotAcceptable):
+    if isinstance(error, errors.NotAcceptable) and error.low:
         inner |= {"min_version": error.low, "max_version": error.high}
     return json.dumps({"errors": [inner]}), "application/json"
 

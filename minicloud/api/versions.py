@@ -7,13 +7,13 @@ import re
 from minicloud.core.errors import Invalid
 
 Version = tuple[int, int]
-_FORM = re.compile(r"^([1-9]\d*)\.(0|[1-9]\d*)$")
+_FORM = re.compile(r"^(0|[1-9]\d{0,8})\.(0|[1-9]\d{0,8})\Z", re.ASCII)
 
 
-def version(text: str) -> Version:
-    """(2, 93) of "2.93"; raises `Invalid` for anything else."""
+def version(text: str, *, from_zero: bool = False) -> Version:
+    """(2, 93) of "2.93"; raises `Invalid` for anything else, and for "0.9" unless versions start there."""
     match = _FORM.match(text)
-    if match is None:
+    if match is None or (match[1] == "0" and not from_zero):
         raise Invalid(f"Cannot use the API version, invalid version string: {text[:40]}; it must be of the form MAJOR.MINOR.")
     return int(match[1]), int(match[2])
 

@@ -214,3 +214,21 @@ async def test_reshaping_moves_inventory_and_claims_together(door: Door) -> None
     await ask(nova, "POST", "/reshaper", body, expect=204)
     assert set((await ask(admin, "GET", f"/allocations/{consumer}", expect=200))["allocations"]) == {new}
     await ask(nova, "POST", "/reshaper", body, expect=409)
+
+
+async def test_who_takes_no_json_or_sends_what_is_no_version_is_told_so(door: Door) -> None:
+    async def told(method: str, expect: int, data: bytes | None = None, **headers: str) -> Any:
+        named = {name.replace("_", "-"): value for name, value in headers.items()}
+        path = "/placement/resource_providers"
+        return await door.client("admin").request(method, path, expect=expect, headers=named, data=data, skip_auto_headers=["Content-Type"])
+
+    await told("GET", 406, Accept="text/plain")
+    await told("GET", 200, Accept="text/html,*/*;q=0.8")
+    assert "Unacceptable version header: 0.5" in str((await told("GET", 406, OpenStack_API_Version="placement 0.5")).body)
+    await told("GET", 400, OpenStack_API_Version="placement pony")
+    assert "content-type header required" in str((await told("POST", 400, data=b"a provider")).body)
+
+
+async def test_a_parameter_with_an_odd_suffix_is_refused_with_the_patterns(door: Door) -> None:
+    answer = await ask(door.client("admin"), "GET", "/allocation_candidates?resources1@=VCPU:1", expect=400)
+    assert "^member_of([a-zA-Z0-9_-]{1,64})?$" in str(answer)

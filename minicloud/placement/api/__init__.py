@@ -23,7 +23,7 @@ from minicloud.placement.api.freshness import fresh
 if TYPE_CHECKING:
     from minicloud.placement import Placement
 
-MICROVERSIONS = Microversions("placement", low=(1, 0), high=(1, 39), default=(1, 0))
+MICROVERSIONS = Microversions("placement", low=(1, 0), high=(1, 39), default=(1, 0), from_zero=True)
 
 
 async def show_versions(placement: Placement, call: Call) -> Reply:
@@ -46,6 +46,8 @@ DIALECT = Dialect(
     envelope=False,
     unfit=phrases.unfit,
     microversions=MICROVERSIONS,
+    only_json=True,
+    vary="openstack-api-version",
     catalog=(("placement", ""),),
 )
 ROUTES: list[Route] = [

@@ -27,13 +27,13 @@ _NAMED = re.compile(r"^(resources|required|member_of|in_tree)([a-zA-Z0-9_-]{1,64
 _SUFFIX = re.compile(r"^[a-zA-Z0-9_-]{1,64}\Z")
 
 
-def allow(query: MultiMapping[str], names: Container[str]) -> None:
-    """Raise `Invalid` for a parameter that this operation hasn't (at this microversion)."""
+def allow(query: MultiMapping[str], names: Container[str], regexes: str = "of this operation's parameters") -> None:
+    """Raise `Invalid` for a parameter that this operation hasn't (at this microversion); clients match on `regexes`."""
     for name in query:
         if name not in names:
             raise Invalid(
                 f"Invalid query string parameters: Additional properties are not allowed ({name[:80]!r} was unexpected), "
-                f"as {name[:80]!r} does not match any of the regexes of this operation's parameters."
+                f"as {name[:80]!r} does not match any of the regexes: {regexes}."
             )
 
 
@@ -146,7 +146,7 @@ def one_of(query: MultiMapping[str], name: str) -> list[str]:
 def request(db: Db, call: Call) -> Request:
     """The whole query of allocation candidates."""
     query, at = call.query, call.at_least
-    allow(query, _Known(call))
+    allow(query, _Known(call), _regexes(call))
     if not at(1, 24) and len(query.getall("member_of", [])) > 1:
         raise Invalid(MULTIPLE_MEMBER_OF)
     suffixes = list(dict.fromkeys(suffix for name in query if (suffix := _split(call, name)) is not None))
@@ -212,6 +212,12 @@ class _Known:
 
     def __contains__(self, name: object) -> bool:
         return name in self._plain or _split(self._call, str(name)) is not None
+
+
+def _regexes(call: Call) -> str:
+    """The patterns of the parameters with a suffix, as a refusal tells them."""
+    suffix = "([a-zA-Z0-9_-]{1,64})?" if call.at_least(1, 33) else "([1-9][0-9]*)?"
+    return ", ".join(f"'^{name}{suffix}$'" for name in ("in_tree", "member_of", "required", "resources"))
 
 
 def _split(call: Call, name: str) -> str | None:
