@@ -268,6 +268,7 @@ def settle_memory() -> None:
             libc.mallopt(parameter, value)
     gc.collect()
     gc.freeze()
+    gc.enable()
 
 
 def configure_logs(*, as_json: bool) -> None:

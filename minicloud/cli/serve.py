@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import os
 import sys
 from dataclasses import replace
@@ -46,6 +47,7 @@ def admin_password(file: Path | None) -> str | None:
 
 
 async def _serve(config: Config, password: str | None) -> None:
+    gc.disable()  # until `settle_memory`: what is imported stays, looking through it time and again is a tenth of the start
     from minicloud.daemon import Daemon, configure_logs, make_host, settle_memory
 
     configure_logs(as_json=config.log_json)

@@ -49,6 +49,7 @@ class Image:
         self.operations = foundation.operations
         self.under_way: set[str] = set()
         self.base_locks: dict[str, asyncio.Lock] = {}
+        self.base_sizes: dict[str, int] = {}
         self.base_users: list[Callable[[], Set[str]]] = []
         self.operations.undo_by(self)
         imports.register(self)

@@ -56,9 +56,10 @@ async def local_file(image: Image, row: ImageRow) -> LocalFile:
     async with lock:
         found = await filesystem.in_thread(_existing, image.bases, row.id)
         path = found if found is not None else await _make(image, row)
-    format = path.suffix.removeprefix(".")
-    seen = await image.host.disks.inspect(path, format=format)
-    return LocalFile(path, format, seen.virtual_size)
+        format = path.suffix.removeprefix(".")
+        if found is None or row.id not in image.base_sizes:  # a base never changes: looking once is enough
+            image.base_sizes[row.id] = (await image.host.disks.inspect(path, format=format)).virtual_size
+        return LocalFile(path, format, image.base_sizes[row.id])
 
 
 async def _make(image: Image, row: ImageRow) -> Path:
@@ -114,6 +115,7 @@ async def evict(image: Image) -> None:
         image_id = path.stem
         if image_id in used or time.time() - last_use < RESTED or (image_id in rows and over <= 0):
             continue
+        image.base_sizes.pop(image_id, None)
         await image.host.disks.remove(path)
         over -= size
         log.info("a base disk went", image=image_id, bytes=size)
