@@ -83,6 +83,9 @@ async def test_revert_goes_back_to_the_latest_snapshot_only(door: Door, alice: V
     await alice.act(made["id"], "revert", {"snapshot_id": ids[0]}, expect=400)
     await alice.act(made["id"], "revert", {"snapshot_id": ids[1]})
     assert (await alice.settled(made["id"]))["status"] == "available"
+    await alice.act(made["id"], "os-extend", {"new_size": 2})
+    await door.operations.all_settled()
+    await alice.act(made["id"], "revert", {"snapshot_id": ids[1]}, expect=400)
 
 
 async def test_reimage_gives_it_another_image(door: Door, alice: Volumes) -> None:
