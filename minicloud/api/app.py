@@ -21,6 +21,7 @@ from yarl import URL
 from minicloud.api import faults
 from minicloud.api.dialect import Dialect
 from minicloud.api.openapi import document
+from minicloud.api.policy import ANYONE
 from minicloud.api.route import Call, Listed, Reply, Route
 from minicloud.api.versions import Version, printed, version, within
 from minicloud.core.context import Context, new_request_id
@@ -113,8 +114,10 @@ class _Endpoint:
             ctx, route, self.dialect, request, request.match_info, request.query, seen.version,
             _origin(request) + self.dialect.prefix,
         )  # fmt: skip
-        if not route.policy.allows(ctx, call.params):
+        if not route.takes(ctx, self.dialect) or not route.policy.allows(ctx, call.params):
             raise Forbidden(f"Policy doesn't allow {route.rule} to be performed.", code=route.rule)
+        if self.dialect.narrow is not None and route.policy is ANYONE:
+            call.ctx = self.dialect.narrow(ctx)
         if route.query is not None:
             _check_query(call, route.query)
         if route.body is not None:

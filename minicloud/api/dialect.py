@@ -15,6 +15,7 @@ import fastjsonschema
 from minicloud.api import faults
 from minicloud.api.faults import Shape
 from minicloud.api.versions import Version
+from minicloud.core.context import Context
 from minicloud.core.errors import MinicloudError
 
 if TYPE_CHECKING:
@@ -62,6 +63,8 @@ class Dialect:
         only_json: whether a client that accepts no JSON is told so (Placement's 406), and a body must name its type.
         vary: value of Vary on every reply, where it isn't the names of the headers of microversions.
         unfit: how a body that does not fit its schema is told, where clients match on words of their own service.
+        scopes: kinds of scopes whose tokens the service takes, as a rule; () is any (Cinder does not look at it).
+        narrow: what a caller counts as where a policy takes any token and rows decide (Neutron's lists are empty, not forbidden).
         catalog: (type, path suffix) pairs under which the service stands in the catalogue.
     """
 
@@ -85,6 +88,8 @@ class Dialect:
     unauthenticated: Shape = faults.keystone
     unfit: Callable[[fastjsonschema.JsonSchemaValueException], str] | None = None
     catalog: Sequence[tuple[str, str]] = ()
+    scopes: tuple[str, ...] = ()
+    narrow: Callable[[Context], Context] | None = None
 
     @property
     def prefix(self) -> str:

@@ -81,6 +81,13 @@ ADMIN_OR_SYSTEM_READER = ADMIN | system_role("reader")
 NOBODY = Policy("!", lambda ctx, target: False)
 
 
+def kind_of_scope(ctx: Context) -> str:
+    """"system", "domain" or "project", as policies tell scopes apart: a token without one passes for a project's."""
+    if ctx.system:
+        return "system"
+    return "domain" if ctx.domain_id is not None else "project"
+
+
 def require(ctx: Context, policy: Policy, rule: str) -> None:
     """A conditional right inside a story: raises `Forbidden` naming OpenStack's rule."""
     if not policy.allows(ctx):

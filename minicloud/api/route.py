@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING, Any
 from aiohttp import web
 from multidict import MultiMapping
 
-from minicloud.api.policy import Policy
+from minicloud.api.policy import ANYONE, Policy, kind_of_scope
 from minicloud.api.schema import Schema
 from minicloud.api.versions import Version
 from minicloud.core.context import Context
@@ -56,6 +56,7 @@ class Route:
         media: content types that the body may have.
         bulk: the body may hold many under the plural key (Neutron): the handler then always gets a list and returns one.
         raw: the body is a stream that the handler reads (uploads).
+        scopes: kinds of scopes whose tokens may be used here at all ("system", "domain", "project"); None: those of the dialect; () is any.
     """
 
     method: str
@@ -77,12 +78,21 @@ class Route:
     bulk: bool = False
     raw: bool = False
     summary: str = ""
+    scopes: tuple[str, ...] | None = None
 
     def __post_init__(self) -> None:
         if not isinstance(self.policy, Policy):
             raise TypeError(f"{self.method} {self.path} has no policy")
         if not self.mode:
             object.__setattr__(self, "mode", "create" if self.method == "POST" else "update")
+
+    def takes(self, ctx: Context, dialect: Dialect) -> bool:
+        """Whether tokens of the caller's kind of scope may be used here."""
+        scopes = self.scopes
+        if scopes is None:
+            rows_decide = dialect.narrow is not None and self.policy is ANYONE
+            scopes = () if self.policy.public or rows_decide else dialect.scopes
+        return not scopes or kind_of_scope(ctx) in scopes
 
     @property
     def source(self) -> str:

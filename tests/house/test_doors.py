@@ -94,8 +94,10 @@ async def test_members_of_other_projects_do_not_reach_what_is_demos(town: Town) 
             continue
         allowed = place.route.policy.allows(member, {})
         answer = await town.refuse(place, town.stranger, offences, json=town.body(place), headers=media(place))
-        # what is not offered at all is told to everyone alike; a body that only looks right is told before the thing is looked for
-        offences += judge(place, answer, *((404, 400, 501, 410) if allowed else (403, 404)))
+        # identity forbids, whether the thing is there or not; what is not offered at all is told to everyone alike; a body that only looks right is told before the thing is looked for
+        offences += judge(
+            place, answer, *((404, 400, 501, 410) if allowed and place.service != "identity" else (403, 404))
+        )
     settle(offences)
 
 

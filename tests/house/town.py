@@ -233,6 +233,8 @@ async def _furnish(town: Town) -> None:
         ("", "user_id"): demo.user_id,
         ("", "domain_id"): "default",
         ("", "role_id"): (await admin.get("/identity/v3/roles?name=member"))["roles"][0]["id"],
+        ("", "trustor_user_id"): demo.user_id,
+        ("", "target_id"): demo.project_id,
         ("", "tag"): "blue",
         ("", "key"): "colour",
     }
@@ -292,4 +294,16 @@ async def _furnish(town: Town) -> None:
     region = {"id": "elsewhere", "description": ""}
     await make(admin, "/identity/v3/regions", "region_id", "region", region)
     await make(admin, "/identity/v3/groups", "group_id", "group", {"name": uuid.uuid4().hex})
+    for_demo = f"/identity/v3/users/{demo.user_id}"
+    blob = {"type": "cert", "blob": "x", "user_id": demo.user_id}
+    await make(demo, "/identity/v3/credentials", "credential_id", "credential", blob)
+    made = await demo.post(f"{for_demo}/credentials/OS-EC2", {"tenant_id": demo.project_id}, expect=201)
+    rules = [{"service": "compute", "method": "GET", "path": "/v2.1/servers"}]
+    lent = {"application_credential": {"name": "a", "access_rules": rules}}
+    shown = (await demo.post(f"{for_demo}/application_credentials", lent, expect=201))["application_credential"]
+    town.own |= {
+        ("identity", "access"): made["credential"]["access"],
+        ("identity", "application_credential_id"): shown["id"],
+        ("identity", "access_rule_id"): shown["access_rules"][0]["id"],
+    }
     await make(admin, "/identity/v3/services", "service_id", "service", {"type": "x", "name": "x"})

@@ -28,6 +28,7 @@ from minicloud.compute.api import (
 
 DIALECT = Dialect(
     service="compute",
+    scopes=("project",),
     root="/v2.1",
     fault=faults.keyed,
     unknown_route=faults.webob,

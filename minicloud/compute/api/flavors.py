@@ -172,10 +172,10 @@ _ONE, _SPECS = "/flavors/{flavor_id}", "/flavors/{flavor_id}/os-extra_specs"
 _SPEC = _SPECS + "/{key}"
 _SPEC_RULE, _ACCESS_RULE = "os_compute_api:os-flavor-extra-specs", "os_compute_api:os-flavor-access"
 ROUTES = [
-    Route("GET", "/flavors", list_flavors, view=BRIEF, many=True, policy=ANYONE, rule="os_compute_api:flavors", query=QUERY),
-    Route("GET", "/flavors/detail", list_flavors, view=FLAVOR, many=True, policy=ANYONE, rule="os_compute_api:flavors", query=QUERY),
+    Route("GET", "/flavors", list_flavors, view=BRIEF, many=True, policy=ANYONE, scopes=(), rule="os_compute_api:flavors", query=QUERY),
+    Route("GET", "/flavors/detail", list_flavors, view=FLAVOR, many=True, policy=ANYONE, scopes=(), rule="os_compute_api:flavors", query=QUERY),
     Route("POST", "/flavors", create_flavor, body=FLAVOR, view=FLAVOR, policy=ADMIN, rule="os_compute_api:os-flavor-manage:create"),
-    Route("GET", _ONE, show_flavor, view=FLAVOR, policy=ANYONE, rule="os_compute_api:flavors"),
+    Route("GET", _ONE, show_flavor, view=FLAVOR, policy=ANYONE, scopes=(), rule="os_compute_api:flavors"),
     Route("PUT", _ONE, update_flavor, body=CHANGE, view=FLAVOR, policy=ADMIN, rule="os_compute_api:os-flavor-manage:update",
           since=(2, 55)),
     Route("DELETE", _ONE, delete_flavor, status=202, policy=ADMIN, rule="os_compute_api:os-flavor-manage:delete"),

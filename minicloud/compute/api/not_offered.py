@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from minicloud.api.policy import ADMIN, MEMBER, Policy
+from minicloud.api.policy import ADMIN, MANAGER, MEMBER, Policy
 from minicloud.api.route import Call, Handler, Route
 from minicloud.api.schema import Schema
 from minicloud.core.errors import NotImplementedHere
@@ -27,8 +27,8 @@ ACTIONS: tuple[tuple[str, str, Policy, str], ...] = (
     ("suspend", _LATER, MEMBER, "os_compute_api:os-suspend-server:suspend"),
     ("resume", _LATER, MEMBER, "os_compute_api:os-suspend-server:resume"),
     ("createBackup", _LATER, MEMBER, "os_compute_api:os-create-backup"),
-    ("migrate", _ONE_HOST, ADMIN, "os_compute_api:os-migrate-server:migrate"),
-    ("os-migrateLive", _ONE_HOST, ADMIN, "os_compute_api:os-migrate-server:migrate_live"),
+    ("migrate", _ONE_HOST, MANAGER, "os_compute_api:os-migrate-server:migrate"),
+    ("os-migrateLive", _ONE_HOST, MANAGER, "os_compute_api:os-migrate-server:migrate_live"),
     ("evacuate", _ONE_HOST, ADMIN, "os_compute_api:os-evacuate"),
     ("injectNetworkInfo", _LATER, ADMIN, "os_compute_api:os-admin-actions:inject_network_info"),
     ("resetNetwork", _LATER, ADMIN, "os_compute_api:os-admin-actions:reset_network"),

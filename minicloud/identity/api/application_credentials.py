@@ -22,7 +22,7 @@ from minicloud.api.schema import (
 from minicloud.identity import access_rules, application_credentials, users
 from minicloud.identity.api.fields import MOMENT, NAME64, NAME255, ROLE_REFERENCES, TEXT
 from minicloud.identity.api.lists import page
-from minicloud.identity.api.rules import own_rights, sees_all
+from minicloud.identity.api.rules import NO_DOMAIN, PROJECT_ONLY, own_rights, sees_all
 from minicloud.identity.tables import AccessRule, ApplicationCredential
 
 if TYPE_CHECKING:
@@ -150,14 +150,14 @@ ONE, RULE = MANY + "/{credential_id}", RULES_OF + "/{access_rule_id}"
 SEEN, OWN = ADMIN_OR_SYSTEM_READER | same_user(), same_user()
 RULE_SEEN = system_role("reader") | OWN
 ROUTES = [
-    Route("GET", MANY, list_application_credentials, policy=SEEN, rule="identity:list_application_credentials"),
+    Route("GET", MANY, list_application_credentials, policy=SEEN, rule="identity:list_application_credentials", scopes=NO_DOMAIN),
     Route(
         "POST", MANY, create_application_credential, body=APPLICATION_CREDENTIAL, status=201, policy=OWN,
-        rule="identity:create_application_credential",
+        rule="identity:create_application_credential", scopes=PROJECT_ONLY,
     ),
-    Route("GET", ONE, show_application_credential, policy=SEEN, rule="identity:get_application_credential"),
-    Route("DELETE", ONE, delete_application_credential, status=204, policy=ADMIN | OWN, rule="identity:delete_application_credential"),
-    Route("GET", RULES_OF, list_access_rules, view=ACCESS_RULE, many=True, policy=RULE_SEEN, rule="identity:list_access_rules"),
-    Route("GET", RULE, show_access_rule, view=ACCESS_RULE, policy=RULE_SEEN, rule="identity:get_access_rule"),
-    Route("DELETE", RULE, delete_access_rule, status=204, policy=system_role("admin") | OWN, rule="identity:delete_access_rule"),
+    Route("GET", ONE, show_application_credential, policy=SEEN, rule="identity:get_application_credential", scopes=NO_DOMAIN),
+    Route("DELETE", ONE, delete_application_credential, status=204, policy=ADMIN | OWN, rule="identity:delete_application_credential", scopes=NO_DOMAIN),
+    Route("GET", RULES_OF, list_access_rules, view=ACCESS_RULE, many=True, policy=RULE_SEEN, rule="identity:list_access_rules", scopes=NO_DOMAIN),
+    Route("GET", RULE, show_access_rule, view=ACCESS_RULE, policy=RULE_SEEN, rule="identity:get_access_rule", scopes=NO_DOMAIN),
+    Route("DELETE", RULE, delete_access_rule, status=204, policy=system_role("admin") | OWN, rule="identity:delete_access_rule", scopes=NO_DOMAIN),
 ]  # fmt: skip

@@ -16,7 +16,7 @@ from minicloud.core.errors import Forbidden, NotFound
 from minicloud.identity import application_credentials, assignments, credentials, users
 from minicloud.identity.api.fields import NAME64, NAME255, values_of
 from minicloud.identity.api.lists import page
-from minicloud.identity.api.rules import own_rights, sees_all
+from minicloud.identity.api.rules import NO_DOMAIN, own_rights, sees_all
 from minicloud.identity.tables import Credential
 
 if TYPE_CHECKING:
@@ -156,8 +156,8 @@ ROUTES = [
     Route("GET", ONE, show_credential, policy=ANYONE, rule="identity:get_credential"),
     Route("PATCH", ONE, update_credential, body=CREDENTIAL, policy=ANYONE, rule="identity:update_credential"),
     Route("DELETE", ONE, delete_credential, status=204, policy=ANYONE, rule="identity:delete_credential"),
-    Route("GET", MANY_EC2, list_ec2, policy=SEEN, rule="identity:ec2_list_credentials"),
-    Route("POST", MANY_EC2, create_ec2, body=EC2, envelope=False, status=201, policy=ADMIN | OWN_MEMBER, rule="identity:ec2_create_credential"),
-    Route("GET", ONE_EC2, show_ec2, policy=SEEN, rule="identity:ec2_get_credential"),
-    Route("DELETE", ONE_EC2, delete_ec2, status=204, policy=ADMIN | OWN_MEMBER, rule="identity:ec2_delete_credential"),
+    Route("GET", MANY_EC2, list_ec2, policy=SEEN, rule="identity:ec2_list_credentials", scopes=NO_DOMAIN),
+    Route("POST", MANY_EC2, create_ec2, body=EC2, envelope=False, status=201, policy=ADMIN | OWN_MEMBER, rule="identity:ec2_create_credential", scopes=NO_DOMAIN),
+    Route("GET", ONE_EC2, show_ec2, policy=SEEN, rule="identity:ec2_get_credential", scopes=NO_DOMAIN),
+    Route("DELETE", ONE_EC2, delete_ec2, status=204, policy=ADMIN | OWN_MEMBER, rule="identity:ec2_delete_credential", scopes=NO_DOMAIN),
 ]

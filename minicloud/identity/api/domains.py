@@ -10,7 +10,7 @@ from minicloud.api.schema import OPTIONAL, REQUIRED, STRICT_BOOLEAN, Field, Sche
 from minicloud.identity import domains
 from minicloud.identity.api.fields import IMMUTABLE, KEY, NAME64, TAGS, TEXT, links, values_of
 from minicloud.identity.api.lists import page
-from minicloud.identity.api.rules import READERS, allow, own_domain
+from minicloud.identity.api.rules import NO_DOMAIN, READERS, allow, own_domain
 from minicloud.identity.tables import Project
 
 if TYPE_CHECKING:
@@ -72,8 +72,8 @@ async def delete_domain(identity: Identity, call: Call) -> None:
 ONE = "/domains/{domain_id}"
 ROUTES = [
     Route("GET", "/domains", list_domains, view=DOMAIN, many=True, policy=READERS, rule="identity:list_domains"),
-    Route("POST", "/domains", create_domain, body=DOMAIN, view=DOMAIN, status=201, policy=ADMIN, rule="identity:create_domain"),
+    Route("POST", "/domains", create_domain, body=DOMAIN, view=DOMAIN, status=201, policy=ADMIN, rule="identity:create_domain", scopes=NO_DOMAIN),
     Route("GET", ONE, show_domain, view=DOMAIN, policy=ANYONE, rule="identity:get_domain"),
-    Route("PATCH", ONE, update_domain, body=DOMAIN, view=DOMAIN, policy=ANYONE, rule="identity:update_domain"),
-    Route("DELETE", ONE, delete_domain, status=204, policy=ADMIN, rule="identity:delete_domain"),
+    Route("PATCH", ONE, update_domain, body=DOMAIN, view=DOMAIN, policy=ANYONE, rule="identity:update_domain", scopes=NO_DOMAIN),
+    Route("DELETE", ONE, delete_domain, status=204, policy=ADMIN, rule="identity:delete_domain", scopes=NO_DOMAIN),
 ]

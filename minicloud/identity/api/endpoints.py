@@ -10,6 +10,7 @@ from minicloud.api.schema import OPTIONAL, REQUIRED, STRICT_BOOLEAN, Field, Sche
 from minicloud.identity import endpoints
 from minicloud.identity.api.fields import NAME64, links, origin, values_of
 from minicloud.identity.api.lists import page
+from minicloud.identity.api.rules import NO_DOMAIN
 from minicloud.identity.catalog import INTERFACES, shown_url
 from minicloud.identity.tables import Endpoint
 
@@ -76,9 +77,9 @@ async def delete_endpoint(identity: Identity, call: Call) -> None:
 
 ONE, READ = "/endpoints/{endpoint_id}", ADMIN_OR_SYSTEM_READER
 ROUTES = [
-    Route("GET", "/endpoints", list_endpoints, policy=READ, rule="identity:list_endpoints"),
-    Route("POST", "/endpoints", create_endpoint, body=ENDPOINT, status=201, policy=ADMIN, rule="identity:create_endpoint"),
-    Route("GET", ONE, show_endpoint, policy=READ, rule="identity:get_endpoint"),
-    Route("PATCH", ONE, update_endpoint, body=ENDPOINT, policy=ADMIN, rule="identity:update_endpoint"),
-    Route("DELETE", ONE, delete_endpoint, status=204, policy=ADMIN, rule="identity:delete_endpoint"),
+    Route("GET", "/endpoints", list_endpoints, policy=READ, rule="identity:list_endpoints", scopes=NO_DOMAIN),
+    Route("POST", "/endpoints", create_endpoint, body=ENDPOINT, status=201, policy=ADMIN, rule="identity:create_endpoint", scopes=NO_DOMAIN),
+    Route("GET", ONE, show_endpoint, policy=READ, rule="identity:get_endpoint", scopes=NO_DOMAIN),
+    Route("PATCH", ONE, update_endpoint, body=ENDPOINT, policy=ADMIN, rule="identity:update_endpoint", scopes=NO_DOMAIN),
+    Route("DELETE", ONE, delete_endpoint, status=204, policy=ADMIN, rule="identity:delete_endpoint", scopes=NO_DOMAIN),
 ]

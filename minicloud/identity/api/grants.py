@@ -11,7 +11,7 @@ from minicloud.api.route import Call, Handler, Listed, Route
 from minicloud.core.store import Page
 from minicloud.identity import assignments, roles
 from minicloud.identity.api.roles import MANAGED, ROLE
-from minicloud.identity.api.rules import MANAGERS, READERS, allow
+from minicloud.identity.api.rules import MANAGERS, NO_DOMAIN, READERS, allow
 from minicloud.identity.tables import Assignment
 
 if TYPE_CHECKING:
@@ -66,13 +66,13 @@ def _allow(identity: Identity, call: Call, row: Assignment, role: str) -> None:
     allow(call.ctx, call.route.rule, domain_id=home, role=role)
 
 
-def _one(path: str, suffix: str, read: Policy, write: Policy, handlers: tuple[Handler, Handler, Handler]) -> list[Route]:
+def _one(path: str, suffix: str, read: Policy, write: Policy, handlers: tuple[Handler, Handler, Handler], scopes: tuple[str, ...] | None = None) -> list[Route]:
     """Check, give and take one role; `suffix` is the rest of the rules' names."""
     check, create, revoke = handlers
     return [
-        Route("GET", path, check, status=204, policy=read, rule=f"identity:check_{suffix}"),
-        Route("PUT", path, create, status=204, policy=write, rule=f"identity:create_{suffix}"),
-        Route("DELETE", path, revoke, status=204, policy=write, rule=f"identity:revoke_{suffix}"),
+        Route("GET", path, check, status=204, policy=read, rule=f"identity:check_{suffix}", scopes=scopes),
+        Route("PUT", path, create, status=204, policy=write, rule=f"identity:create_{suffix}", scopes=scopes),
+        Route("DELETE", path, revoke, status=204, policy=write, rule=f"identity:revoke_{suffix}", scopes=scopes),
     ]
 
 
@@ -112,8 +112,8 @@ def _routes(actor: str) -> list[Route]:
             *_one(below + "/{role_id}/inherited_to_projects", "grant", READERS, MANAGERS, BELOW),
         ]
     path, rule = f"/system/{actors}", f"identity:list_system_grants_for_{actor}"
-    routes.append(Route("GET", path, list_grants, view=ROLE, many=True, policy=ADMIN_OR_SYSTEM_READER, rule=rule))
-    return [*routes, *_one(path + "/{role_id}", system, ADMIN_OR_SYSTEM_READER, ADMIN, HERE)]
+    routes.append(Route("GET", path, list_grants, view=ROLE, many=True, policy=ADMIN_OR_SYSTEM_READER, rule=rule, scopes=NO_DOMAIN))
+    return [*routes, *_one(path + "/{role_id}", system, ADMIN_OR_SYSTEM_READER, ADMIN, HERE, NO_DOMAIN)]
 
 
 ROUTES = [*_routes("user"), *_routes("group")]

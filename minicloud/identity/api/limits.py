@@ -11,7 +11,7 @@ from minicloud.core.errors import Forbidden
 from minicloud.identity import limits
 from minicloud.identity.api.fields import NAME64, NAME255, TEXT, links
 from minicloud.identity.api.lists import page
-from minicloud.identity.api.rules import sees_all
+from minicloud.identity.api.rules import NO_DOMAIN, sees_all
 from minicloud.identity.tables import Limit, RegisteredLimit
 
 if TYPE_CHECKING:
@@ -118,18 +118,18 @@ ROUTES = [
     Route("GET", "/registered_limits", list_registered_limits, view=REGISTERED, many=True, policy=ANYONE, rule="identity:list_registered_limits"),
     Route(
         "POST", "/registered_limits", create_registered_limits, body=MANY_REGISTERED, envelope=False, view=REGISTERED, many=True,
-        status=201, policy=ADMIN, rule="identity:create_registered_limits",
+        status=201, policy=ADMIN, rule="identity:create_registered_limits", scopes=NO_DOMAIN,
     ),
     Route("GET", ONE, show_registered_limit, view=REGISTERED, policy=ANYONE, rule="identity:get_registered_limit"),
-    Route("PATCH", ONE, update_registered_limit, body=REGISTERED, view=REGISTERED, policy=ADMIN, rule="identity:update_registered_limit"),
-    Route("DELETE", ONE, delete_registered_limit, status=204, policy=ADMIN, rule="identity:delete_registered_limit"),
+    Route("PATCH", ONE, update_registered_limit, body=REGISTERED, view=REGISTERED, policy=ADMIN, rule="identity:update_registered_limit", scopes=NO_DOMAIN),
+    Route("DELETE", ONE, delete_registered_limit, status=204, policy=ADMIN, rule="identity:delete_registered_limit", scopes=NO_DOMAIN),
     Route("GET", "/limits/model", show_model, policy=ANYONE, rule="identity:get_limit_model"),
     Route("GET", "/limits", list_limits, view=LIMIT, many=True, policy=ANYONE, rule="identity:list_limits"),
     Route(
         "POST", "/limits", create_limits, body=MANY_LIMITS, envelope=False, view=LIMIT, many=True, status=201, policy=ADMIN,
-        rule="identity:create_limits",
+        rule="identity:create_limits", scopes=NO_DOMAIN,
     ),
     Route("GET", MINE, show_limit, view=LIMIT, policy=ANYONE, rule="identity:get_limit"),
-    Route("PATCH", MINE, update_limit, body=LIMIT, view=LIMIT, policy=ADMIN, rule="identity:update_limit"),
-    Route("DELETE", MINE, delete_limit, status=204, policy=ADMIN, rule="identity:delete_limit"),
+    Route("PATCH", MINE, update_limit, body=LIMIT, view=LIMIT, policy=ADMIN, rule="identity:update_limit", scopes=NO_DOMAIN),
+    Route("DELETE", MINE, delete_limit, status=204, policy=ADMIN, rule="identity:delete_limit", scopes=NO_DOMAIN),
 ]  # fmt: skip

@@ -10,6 +10,7 @@ from minicloud.api.schema import OPTIONAL, REQUIRED, Field, Schema, Type
 from minicloud.identity import policies
 from minicloud.identity.api.fields import NAME64, NAME255, links, values_of
 from minicloud.identity.api.lists import page
+from minicloud.identity.api.rules import NO_DOMAIN
 from minicloud.identity.tables import StoredPolicy
 
 if TYPE_CHECKING:
@@ -54,9 +55,9 @@ async def delete_policy(identity: Identity, call: Call) -> None:
 
 ONE, READ = "/policies/{policy_id}", ADMIN_OR_SYSTEM_READER
 ROUTES = [
-    Route("GET", "/policies", list_policies, view=POLICY, many=True, policy=READ, rule="identity:list_policies"),
-    Route("POST", "/policies", create_policy, body=POLICY, view=POLICY, status=201, policy=ADMIN, rule="identity:create_policy"),
-    Route("GET", ONE, show_policy, view=POLICY, policy=READ, rule="identity:get_policy"),
-    Route("PATCH", ONE, update_policy, body=POLICY, view=POLICY, policy=ADMIN, rule="identity:update_policy"),
-    Route("DELETE", ONE, delete_policy, status=204, policy=ADMIN, rule="identity:delete_policy"),
+    Route("GET", "/policies", list_policies, view=POLICY, many=True, policy=READ, rule="identity:list_policies", scopes=NO_DOMAIN),
+    Route("POST", "/policies", create_policy, body=POLICY, view=POLICY, status=201, policy=ADMIN, rule="identity:create_policy", scopes=NO_DOMAIN),
+    Route("GET", ONE, show_policy, view=POLICY, policy=READ, rule="identity:get_policy", scopes=NO_DOMAIN),
+    Route("PATCH", ONE, update_policy, body=POLICY, view=POLICY, policy=ADMIN, rule="identity:update_policy", scopes=NO_DOMAIN),
+    Route("DELETE", ONE, delete_policy, status=204, policy=ADMIN, rule="identity:delete_policy", scopes=NO_DOMAIN),
 ]

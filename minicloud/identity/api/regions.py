@@ -11,6 +11,7 @@ from minicloud.core.errors import Invalid
 from minicloud.identity import regions
 from minicloud.identity.api.fields import TEXT, links, values_of
 from minicloud.identity.api.lists import page
+from minicloud.identity.api.rules import NO_DOMAIN
 from minicloud.identity.tables import Region
 
 if TYPE_CHECKING:
@@ -72,9 +73,9 @@ async def delete_region(identity: Identity, call: Call) -> None:
 ONE = "/regions/{region_id}"
 ROUTES = [
     Route("GET", "/regions", list_regions, view=REGION, many=True, policy=ANYONE, rule="identity:list_regions"),
-    Route("POST", "/regions", create_region, body=REGION, view=REGION, status=201, policy=ADMIN, rule="identity:create_region"),
-    Route("PUT", ONE, create_region_at, body=REGION, mode="create", view=REGION, status=201, policy=ADMIN, rule="identity:create_region"),
+    Route("POST", "/regions", create_region, body=REGION, view=REGION, status=201, policy=ADMIN, rule="identity:create_region", scopes=NO_DOMAIN),
+    Route("PUT", ONE, create_region_at, body=REGION, mode="create", view=REGION, status=201, policy=ADMIN, rule="identity:create_region", scopes=NO_DOMAIN),
     Route("GET", ONE, show_region, view=REGION, policy=ANYONE, rule="identity:get_region"),
-    Route("PATCH", ONE, update_region, body=REGION, view=REGION, policy=ADMIN, rule="identity:update_region"),
-    Route("DELETE", ONE, delete_region, status=204, policy=ADMIN, rule="identity:delete_region"),
+    Route("PATCH", ONE, update_region, body=REGION, view=REGION, policy=ADMIN, rule="identity:update_region", scopes=NO_DOMAIN),
+    Route("DELETE", ONE, delete_region, status=204, policy=ADMIN, rule="identity:delete_region", scopes=NO_DOMAIN),
 ]

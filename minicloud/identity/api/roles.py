@@ -11,7 +11,7 @@ from minicloud.core.errors import Forbidden, NotFound
 from minicloud.identity import roles
 from minicloud.identity.api.fields import IMMUTABLE, NAME64, NAME255, TEXT, links, values_of
 from minicloud.identity.api.lists import page
-from minicloud.identity.api.rules import allow, sees_all
+from minicloud.identity.api.rules import NO_DOMAIN, allow, sees_all
 from minicloud.identity.tables import Role
 
 if TYPE_CHECKING:
@@ -48,7 +48,7 @@ async def create_role(identity: Identity, call: Call) -> Role:
 async def show_role(identity: Identity, call: Call) -> Role:
     """One role."""
     row = roles.found(roles.show(identity, call.params["role_id"]), call.params["role_id"])
-    managed = row.name in MANAGED and row.domain_id is None and "manager" in call.ctx.roles and call.ctx.domain_id is not None
+    managed = row.name in MANAGED and row.domain_id is None and "manager" in call.ctx.roles
     if not managed:
         allow(call.ctx, call.route.rule, domain_id=None)
     return row
@@ -127,13 +127,13 @@ SEEN = ADMIN_OR_SYSTEM_READER | domain_role("manager")
 READ = ADMIN_OR_SYSTEM_READER
 ROUTES = [
     Route("GET", "/roles", list_roles, view=ROLE, many=True, policy=SEEN, rule="identity:list_roles"),
-    Route("POST", "/roles", create_role, body=ROLE, view=ROLE, status=201, policy=ADMIN, rule="identity:create_role"),
+    Route("POST", "/roles", create_role, body=ROLE, view=ROLE, status=201, policy=ADMIN, rule="identity:create_role", scopes=NO_DOMAIN),
     Route("GET", ONE, show_role, view=ROLE, policy=ANYONE, rule="identity:get_role"),
-    Route("PATCH", ONE, update_role, body=ROLE, view=ROLE, policy=ANYONE, rule="identity:update_role"),
-    Route("DELETE", ONE, delete_role, status=204, policy=ANYONE, rule="identity:delete_role"),
-    Route("GET", IMPLIES, list_implied, policy=READ, rule="identity:list_implied_roles"),
-    Route("GET", IMPLIES + "/{implied_role_id}", show_implied, policy=READ, rule="identity:get_implied_role"),
-    Route("PUT", IMPLIES + "/{implied_role_id}", create_implied, status=201, policy=ADMIN, rule="identity:create_implied_role"),
-    Route("DELETE", IMPLIES + "/{implied_role_id}", delete_implied, status=204, policy=ADMIN, rule="identity:delete_implied_role"),
-    Route("GET", "/role_inferences", list_inferences, policy=READ, rule="identity:list_role_inference_rules"),
+    Route("PATCH", ONE, update_role, body=ROLE, view=ROLE, policy=ANYONE, rule="identity:update_role", scopes=NO_DOMAIN),
+    Route("DELETE", ONE, delete_role, status=204, policy=ANYONE, rule="identity:delete_role", scopes=NO_DOMAIN),
+    Route("GET", IMPLIES, list_implied, policy=READ, rule="identity:list_implied_roles", scopes=NO_DOMAIN),
+    Route("GET", IMPLIES + "/{implied_role_id}", show_implied, policy=READ, rule="identity:get_implied_role", scopes=NO_DOMAIN),
+    Route("PUT", IMPLIES + "/{implied_role_id}", create_implied, status=201, policy=ADMIN, rule="identity:create_implied_role", scopes=NO_DOMAIN),
+    Route("DELETE", IMPLIES + "/{implied_role_id}", delete_implied, status=204, policy=ADMIN, rule="identity:delete_implied_role", scopes=NO_DOMAIN),
+    Route("GET", "/role_inferences", list_inferences, policy=READ, rule="identity:list_role_inference_rules", scopes=NO_DOMAIN),
 ]

@@ -23,7 +23,13 @@ READERS = ADMIN_OR_SYSTEM_READER | domain_role("reader")
 MANAGERS = ADMIN | domain_role("manager")
 """Admins, managers of the target's domain."""
 
-__all__ = ["ADMIN", "ADMIN_OR_SYSTEM_READER", "MANAGERS", "READERS", "allow", "own_domain", "own_rights", "sees_all"]
+NO_DOMAIN = ("system", "project")
+"""Scopes of tokens for what belongs to no domain: a domain's administrator is none of it."""
+
+PROJECT_ONLY = ("project",)
+"""Scopes of tokens for what a user does in a project of their own."""
+
+__all__ = ["ADMIN", "ADMIN_OR_SYSTEM_READER", "MANAGERS", "NO_DOMAIN", "PROJECT_ONLY", "READERS", "allow", "own_domain", "own_rights", "sees_all"]
 
 
 def sees_all(ctx: Context) -> bool:

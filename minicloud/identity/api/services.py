@@ -10,6 +10,7 @@ from minicloud.api.schema import OPTIONAL, REQUIRED, STRICT_BOOLEAN, Field, Sche
 from minicloud.identity import services
 from minicloud.identity.api.fields import NAME64, TEXT, links, values_of
 from minicloud.identity.api.lists import page
+from minicloud.identity.api.rules import NO_DOMAIN
 from minicloud.identity.tables import CatalogService
 
 if TYPE_CHECKING:
@@ -60,9 +61,9 @@ async def delete_service(identity: Identity, call: Call) -> None:
 
 ONE, READ = "/services/{service_id}", ADMIN_OR_SYSTEM_READER
 ROUTES = [
-    Route("GET", "/services", list_services, view=SERVICE, many=True, policy=READ, rule="identity:list_services"),
-    Route("POST", "/services", create_service, body=SERVICE, view=SERVICE, status=201, policy=ADMIN, rule="identity:create_service"),
-    Route("GET", ONE, show_service, view=SERVICE, policy=READ, rule="identity:get_service"),
-    Route("PATCH", ONE, update_service, body=SERVICE, view=SERVICE, policy=ADMIN, rule="identity:update_service"),
-    Route("DELETE", ONE, delete_service, status=204, policy=ADMIN, rule="identity:delete_service"),
+    Route("GET", "/services", list_services, view=SERVICE, many=True, policy=READ, rule="identity:list_services", scopes=NO_DOMAIN),
+    Route("POST", "/services", create_service, body=SERVICE, view=SERVICE, status=201, policy=ADMIN, rule="identity:create_service", scopes=NO_DOMAIN),
+    Route("GET", ONE, show_service, view=SERVICE, policy=READ, rule="identity:get_service", scopes=NO_DOMAIN),
+    Route("PATCH", ONE, update_service, body=SERVICE, view=SERVICE, policy=ADMIN, rule="identity:update_service", scopes=NO_DOMAIN),
+    Route("DELETE", ONE, delete_service, status=204, policy=ADMIN, rule="identity:delete_service", scopes=NO_DOMAIN),
 ]

@@ -12,7 +12,7 @@ from minicloud.identity import application_credentials, trusts
 from minicloud.identity.api.fields import MOMENT, NAME64, ROLE_REFERENCES
 from minicloud.identity.api.lists import page
 from minicloud.identity.api.roles import ROLE
-from minicloud.identity.api.rules import own_rights, sees_all
+from minicloud.identity.api.rules import NO_DOMAIN, PROJECT_ONLY, own_rights, sees_all
 from minicloud.identity.tables import Trust
 
 if TYPE_CHECKING:
@@ -125,10 +125,10 @@ def _view(identity: Identity, call: Call, row: Trust, *, whole: bool = True) -> 
 
 MANY, ONE = "/OS-TRUST/trusts", "/OS-TRUST/trusts/{trust_id}"
 ROUTES = [
-    Route("GET", MANY, list_trusts, policy=ANYONE, rule="identity:list_trusts"),
-    Route("POST", MANY, create_trust, body=TRUST, status=201, policy=ANYONE, rule="identity:create_trust"),
-    Route("GET", ONE, show_trust, policy=ANYONE, rule="identity:get_trust"),
-    Route("DELETE", ONE, delete_trust, status=204, policy=ANYONE, rule="identity:delete_trust"),
-    Route("GET", ONE + "/roles", list_trust_roles, policy=ANYONE, rule="identity:list_roles_for_trust"),
-    Route("GET", ONE + "/roles/{role_id}", show_trust_role, policy=ANYONE, rule="identity:get_role_for_trust"),
+    Route("GET", MANY, list_trusts, policy=ANYONE, rule="identity:list_trusts", scopes=NO_DOMAIN),
+    Route("POST", MANY, create_trust, body=TRUST, status=201, policy=ANYONE, rule="identity:create_trust", scopes=PROJECT_ONLY),
+    Route("GET", ONE, show_trust, policy=ANYONE, rule="identity:get_trust", scopes=NO_DOMAIN),
+    Route("DELETE", ONE, delete_trust, status=204, policy=ANYONE, rule="identity:delete_trust", scopes=NO_DOMAIN),
+    Route("GET", ONE + "/roles", list_trust_roles, policy=ANYONE, rule="identity:list_roles_for_trust", scopes=NO_DOMAIN),
+    Route("GET", ONE + "/roles/{role_id}", show_trust_role, policy=ANYONE, rule="identity:get_role_for_trust", scopes=NO_DOMAIN),
 ]

@@ -9,6 +9,7 @@ from minicloud.image.api import data, images, imports, members, metadefs, schema
 
 DIALECT = Dialect(
     service="image",
+    scopes=("project",),
     root="/v2",
     fault=faults.webob,
     unknown_route=faults.webob,

@@ -7,7 +7,7 @@ import re
 from typing import TYPE_CHECKING, Any
 
 from minicloud.api.paging import listed, page_of
-from minicloud.api.policy import MEMBER, READER
+from minicloud.api.policy import ANYONE, MEMBER, READER
 from minicloud.api.route import Call, Listed, Reply, Route
 from minicloud.api.schema import Schema
 from minicloud.core.errors import Forbidden, Invalid, NotFound, TooLarge, UnsupportedMedia
@@ -238,5 +238,5 @@ ROUTES = [
     Route("DELETE", ONE + "/tags/{tag}", delete_tag, status=204, policy=MEMBER, rule="modify_image"),
     Route("POST", ONE + "/actions/deactivate", deactivate_image, status=204, policy=MEMBER, rule="deactivate"),
     Route("POST", ONE + "/actions/reactivate", reactivate_image, status=204, policy=MEMBER, rule="reactivate"),
-    Route("GET", "/info/usage", show_usage, policy=READER, rule="-"),
+    Route("GET", "/info/usage", show_usage, policy=ANYONE, scopes=(), rule="-"),
 ]

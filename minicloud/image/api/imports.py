@@ -123,10 +123,10 @@ ROUTES = [
         "POST", "/images/{image_id}/import", import_image, body=IMPORT, status=202, policy=MEMBER, rule="upload_image"
     ),
     Route("GET", "/images/{image_id}/tasks", list_image_tasks, policy=READER, rule="tasks_api_access"),
-    Route("GET", "/info/import", show_import_methods, policy=ANYONE, rule="-"),
-    Route("GET", "/info/stores", show_stores, policy=ANYONE, rule="-"),
+    Route("GET", "/info/import", show_import_methods, policy=ANYONE, scopes=(), rule="-"),
+    Route("GET", "/info/stores", show_stores, policy=ANYONE, scopes=(), rule="-"),
     Route("GET", "/info/stores/detail", show_stores_detail, policy=ADMIN_OR_SERVICE, rule="stores_info_detail"),
-    Route("GET", "/tasks", list_tasks, view=TASKS_VIEW, many=True, policy=READER, rule="tasks_api_access"),
+    Route("GET", "/tasks", list_tasks, view=TASKS_VIEW, many=True, policy=ADMIN, rule="tasks_api_access"),
     Route("POST", "/tasks", create_task, policy=ADMIN, rule="tasks_api_access"),
-    Route("GET", "/tasks/{task_id}", show_task, policy=READER, rule="tasks_api_access"),
+    Route("GET", "/tasks/{task_id}", show_task, policy=ADMIN, rule="tasks_api_access"),
 ]

@@ -184,6 +184,17 @@ async def create_tag(image: Image, call: Call) -> Reply:
 # --- what is in them -------------------------------------------------------------------------------------------------
 
 
+RULES = {
+    "get_metadef_propertys": "get_metadef_properties",
+    "delete_metadef_property": "remove_metadef_property",
+    "delete_metadef_propertys": "remove_metadef_property",
+    "delete_metadef_objects": "delete_metadef_object",
+    "get_metadef_resource_type_associations": "get_metadef_resource_type",
+    "delete_metadef_resource_type_association": "remove_metadef_resource_type_association",
+}
+"""Names that follow no pattern."""
+
+
 @dataclass(frozen=True)
 class _Collection:
     """The routes of one kind of item: `plural` is the path, `noun` the middle of the policies' names."""
@@ -230,26 +241,30 @@ class _Collection:
         """Take all items of the kind out."""
         await metadefs.remove_items(image, _of(image, call), self.kind)
 
+    def rules(self, verb: str, *, many: bool = False) -> str:
+        """The policy's name: Glance has its own way for some."""
+        name = f"{verb}_metadef_{self.noun}{'s' if many else ''}"
+        return RULES.get(name, name)
+
     def routes(self) -> list[Route]:
         """What all kinds have: list and delete; and what each but types of resources has: show, update, clear."""
         every, one = (
             f"{NAMESPACES_PATH}/{{namespace}}/{self.plural}",
             f"{NAMESPACES_PATH}/{{namespace}}/{self.plural}/{{item}}",
         )
-        rule = f"metadef_{self.noun}"
         found = [
-            Route("GET", every, self.list_all, policy=READER, rule=f"get_{rule}s"),
-            Route("DELETE", one, self.delete, status=204, policy=ADMIN, rule=f"delete_{rule}"),
+            Route("GET", every, self.list_all, policy=READER, rule=self.rules("get", many=True)),
+            Route("DELETE", one, self.delete, status=204, policy=ADMIN, rule=self.rules("delete")),
         ]
         if self.kind is not Kind.TAG:
             found.append(
-                Route("POST", every, self.create, body=self.body, status=201, policy=ADMIN, rule=f"add_{rule}")
+                Route("POST", every, self.create, body=self.body, status=201, policy=ADMIN, rule=self.rules("add"))
             )
         if self.kind is not Kind.RESOURCE_TYPE:
             found += [
-                Route("GET", one, self.show, policy=READER, rule=f"get_{rule}"),
-                Route("PUT", one, self.update, body=self.body, policy=ADMIN, rule=f"modify_{rule}"),
-                Route("DELETE", every, self.clear, status=204, policy=ADMIN, rule=f"delete_{rule}s"),
+                Route("GET", one, self.show, policy=READER, rule=self.rules("get")),
+                Route("PUT", one, self.update, body=self.body, policy=ADMIN, rule=self.rules("modify")),
+                Route("DELETE", every, self.clear, status=204, policy=ADMIN, rule=self.rules("delete", many=True)),
             ]
         return found
 
@@ -336,7 +351,7 @@ ROUTES = [
     *_Collection(Kind.TAG, "tags", "tag").routes(),
     *_Collection(Kind.RESOURCE_TYPE, "resource_types", "resource_type_association").routes(),
     *(
-        Route("GET", f"/schemas/metadefs/{path}", _Described(path).show, policy=ANYONE, rule="-")
+        Route("GET", f"/schemas/metadefs/{path}", _Described(path).show, policy=ANYONE, scopes=(), rule="-")
         for path in (*_SCHEMAS, *_PLURAL_PATHS)
     ),
 ]  # fmt: skip

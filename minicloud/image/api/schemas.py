@@ -80,10 +80,10 @@ async def show_tasks(image: Image, call: Call) -> Reply:
 
 
 ROUTES = [
-    Route("GET", "/schemas/image", show_image, policy=ANYONE, rule="-"),
-    Route("GET", "/schemas/images", show_images, policy=ANYONE, rule="-"),
-    Route("GET", "/schemas/member", show_member, policy=ANYONE, rule="-"),
-    Route("GET", "/schemas/members", show_members, policy=ANYONE, rule="-"),
-    Route("GET", "/schemas/task", show_task, policy=ANYONE, rule="-"),
-    Route("GET", "/schemas/tasks", show_tasks, policy=ANYONE, rule="-"),
+    Route("GET", "/schemas/image", show_image, policy=ANYONE, scopes=(), rule="-"),
+    Route("GET", "/schemas/images", show_images, policy=ANYONE, scopes=(), rule="-"),
+    Route("GET", "/schemas/member", show_member, policy=ANYONE, scopes=(), rule="-"),
+    Route("GET", "/schemas/members", show_members, policy=ANYONE, scopes=(), rule="-"),
+    Route("GET", "/schemas/task", show_task, policy=ANYONE, scopes=(), rule="-"),
+    Route("GET", "/schemas/tasks", show_tasks, policy=ANYONE, scopes=(), rule="-"),
 ]

@@ -10,7 +10,7 @@ import ipaddress
 import uuid
 from typing import TYPE_CHECKING, Any
 
-from minicloud.api.policy import ADMIN, ANYONE
+from minicloud.api.policy import ADMIN, ADMIN_OR_SERVICE, ANYONE
 from minicloud.api.route import Call, Reply, Route
 from minicloud.core.errors import Invalid, NotFound
 from minicloud.core.store import Db
@@ -138,6 +138,6 @@ ROUTES = [
     Route("GET", "/agents/{agent_id}/dhcp-networks", list_dhcp_networks, ADMIN, "get_dhcp-networks"),
     Route("GET", "/networks/{network_id}/dhcp-agents", list_dhcp_agents, ADMIN, "get_dhcp-agents"),
     Route("GET", "/routers/{router_id}/l3-agents", list_l3_agents, ADMIN, "get_l3-agents"),
-    Route("GET", "/network-ip-availabilities", list_availabilities, ADMIN, "get_network_ip_availability"),
-    Route("GET", "/network-ip-availabilities/{network_id}", show_availability, ADMIN, "get_network_ip_availability"),
+    Route("GET", "/network-ip-availabilities", list_availabilities, ADMIN_OR_SERVICE, "get_network_ip_availability"),
+    Route("GET", "/network-ip-availabilities/{network_id}", show_availability, ADMIN_OR_SERVICE, "get_network_ip_availability"),
 ]

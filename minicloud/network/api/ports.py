@@ -6,7 +6,7 @@ import re
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from minicloud.api.policy import MANAGER, MEMBER, READER, require
+from minicloud.api.policy import MANAGER, MEMBER, READER, SERVICE, require
 from minicloud.api.route import Call, Listed, Route
 from minicloud.api.schema import (
     BOOLEAN,
@@ -175,9 +175,9 @@ def _shown(service: Network, row: Port) -> dict[str, Any]:
 
 
 ROUTES = [
-    Route("GET", "/ports", list_ports, READER, "get_port", view=PORT, many=True),
-    Route("POST", "/ports", create_ports, MEMBER, "create_port", 201, body=PORT, view=PORT, bulk=True),
-    Route("GET", "/ports/{port_id}", show_port, READER, "get_port", view=PORT),
-    Route("PUT", "/ports/{port_id}", update_port, MEMBER, "update_port", body=PORT, view=PORT),
-    Route("DELETE", "/ports/{port_id}", delete_port, MEMBER, "delete_port", 204),
+    Route("GET", "/ports", list_ports, READER | SERVICE, "get_port", view=PORT, many=True),
+    Route("POST", "/ports", create_ports, MEMBER | SERVICE, "create_port", 201, body=PORT, view=PORT, bulk=True),
+    Route("GET", "/ports/{port_id}", show_port, READER | SERVICE, "get_port", view=PORT),
+    Route("PUT", "/ports/{port_id}", update_port, MEMBER | SERVICE, "update_port", body=PORT, view=PORT),
+    Route("DELETE", "/ports/{port_id}", delete_port, MEMBER | SERVICE, "delete_port", 204),
 ]

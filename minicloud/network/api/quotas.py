@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from minicloud.api.policy import ADMIN, READER
+from minicloud.api.policy import ADMIN, MANAGER
 from minicloud.api.route import Call, Reply, Route
 from minicloud.api.schema import BOOLEAN, OPTIONAL, Field, Schema, Type, string
 from minicloud.core.errors import Forbidden, Invalid
@@ -98,10 +98,10 @@ def _project(call: Call) -> str:
 
 ONE = "/quotas/{project_id}"
 ROUTES = [
-    Route("GET", "/quotas", list_quotas, ADMIN, "get_quota"),
-    Route("GET", ONE, show_quota, READER, "get_quota"),
-    Route("GET", ONE + "/details", show_details, READER, "get_quota"),
-    Route("GET", ONE + "/default", show_default, READER, "get_quota"),
+    Route("GET", "/quotas", list_quotas, MANAGER, "get_quota"),
+    Route("GET", ONE, show_quota, MANAGER, "get_quota"),
+    Route("GET", ONE + "/details", show_details, MANAGER, "get_quota"),
+    Route("GET", ONE + "/default", show_default, MANAGER, "get_quota"),
     Route("PUT", ONE, update_quota, ADMIN, "update_quota", body=QUOTA),
     Route("DELETE", ONE, delete_quota, ADMIN, "delete_quota", 204),
 ]

@@ -57,8 +57,8 @@ async def list_zones(service: Network, call: Call) -> Reply:
 
 ROUTES = [
     Route("GET", "//", list_versions, PUBLIC, "get_versions"),
-    Route("GET", "/", show_version, ANYONE, "get_resources"),
-    Route("GET", "/extensions", list_extensions, ANYONE, "get_extension"),
-    Route("GET", "/extensions/{alias}", show_extension, ANYONE, "get_extension"),
-    Route("GET", "/availability-zones", list_zones, ANYONE, "get_availability_zone"),
+    Route("GET", "/", show_version, ANYONE, "get_resources", scopes=()),
+    Route("GET", "/extensions", list_extensions, ANYONE, "get_extension", scopes=()),
+    Route("GET", "/extensions/{alias}", show_extension, ANYONE, "get_extension", scopes=()),
+    Route("GET", "/availability-zones", list_zones, ANYONE, "get_availability_zone", scopes=("project",)),
 ]

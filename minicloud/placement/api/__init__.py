@@ -40,6 +40,7 @@ async def show_versions(placement: Placement, call: Call) -> Reply:
 
 DIALECT = Dialect(
     service="placement",
+    scopes=("project",),
     root="",
     fault=faults.placement,
     unknown_route=faults.placement,

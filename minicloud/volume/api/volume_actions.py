@@ -265,7 +265,7 @@ ACTIONS, ADMINS = "volume_extension:volume_actions:", "volume_extension:volume_a
 IMAGE = "volume_extension:volume_image_metadata:"
 ROUTES = [
     _action("os-extend", extend_volume, EXTEND, "volume:extend"),
-    _action("os-extend_volume_completion", complete_extension, COMPLETION, ADMINS + "extend_volume_complete", policy=ADMIN, since=(3, 71)),
+    _action("os-extend_volume_completion", complete_extension, COMPLETION, ADMINS + "extend_volume_completion", policy=ADMIN, since=(3, 71)),
     _action("os-reserve", reserve_volume, LOOSE, ACTIONS + "reserve"),
     _action("os-unreserve", unreserve_volume, LOOSE, ACTIONS + "unreserve"),
     _action("os-begin_detaching", begin_detaching, LOOSE, ACTIONS + "begin_detaching"),
@@ -275,15 +275,15 @@ ROUTES = [
     _action("os-force_detach", force_detach_volume, FORCE_DETACH, ADMINS + "force_detach", policy=ADMIN),
     _action("os-initialize_connection", initialize_connection, CONNECT, ACTIONS + "initialize_connection", status=200),
     _action("os-terminate_connection", terminate_connection, CONNECT, ACTIONS + "terminate_connection"),
-    _action("os-set_bootable", set_bootable, BOOTABLE, ACTIONS + "set_bootable"),
-    _action("os-update_readonly_flag", set_read_only, READ_ONLY, ACTIONS + "update_readonly_flag"),
+    _action("os-set_bootable", set_bootable, BOOTABLE, "volume:update"),
+    _action("os-update_readonly_flag", set_read_only, READ_ONLY, "volume:update_readonly_flag"),
     _action("os-reset_status", reset_status, RESET, ADMINS + "reset_status", policy=ADMIN),
     _action("os-force_delete", force_delete, LOOSE, ADMINS + "force_delete", policy=ADMIN),
     _action("os-retype", retype_volume, RETYPE, "volume:retype"),
     _action("os-volume_upload_image", upload_volume, UPLOAD, ACTIONS + "upload_image"),
     _action("os-set_image_metadata", set_image_metadata, IMAGE_METADATA, IMAGE + "set", status=200),
     _action("os-unset_image_metadata", unset_image_metadata, IMAGE_KEY, IMAGE + "remove"),
-    _action("os-show_image_metadata", show_image_metadata, LOOSE, IMAGE + "show", policy=READER, status=200),
+    _action("os-show_image_metadata", show_image_metadata, LOOSE, "volume:get_volume_metadata", policy=READER, status=200),
     _action("revert", revert_volume, REVERT, "volume:revert_to_snapshot", since=(3, 40)),
     _action("os-reimage", reimage_volume, REIMAGE, "volume:reimage", since=(3, 68)),
 ]
