@@ -18,7 +18,7 @@ from minicloud.core.errors import Conflict
 from minicloud.core.foundation import Foundation
 from minicloud.core.operations import undo
 from minicloud.core.reconcile import Reconciler
-from minicloud.core.store import Db
+from minicloud.core.store import Db, Page
 from minicloud.host import Host
 from minicloud.image import bases, images, imports, reconcile, takein
 from minicloud.image.api import DIALECT, ROUTES
@@ -108,6 +108,14 @@ class Image:
     def visible(self, ctx: Context, image_id: str) -> ImageRow:
         """The image, if the caller may know of it; `NotFound` otherwise."""
         return images.visible(self, ctx, image_id)
+
+    def listed(self, ctx: Context) -> list[ImageRow]:
+        """All images that the caller may list, the newest first."""
+        return images.listed(self, ctx, images.Filters(), Page(sorts=(("created_at", False),)))
+
+    async def describe(self, ctx: Context, image_id: str, properties: Mapping[str, Any]) -> ImageRow:
+        """Set all properties of an image as its owner would. Raises `NotFound`, `Forbidden` or `TooLarge`."""
+        return await images.change(self, images.owned(self, ctx, image_id, "modify_image"), properties=dict(properties))
 
     def require_active(self, ctx: Context, image_id: str) -> ImageRow:
         """The image, if the caller may use its bytes.

@@ -179,7 +179,7 @@ async def test_unknown_route_method_and_version(url: str) -> None:
 
 async def test_roles_decide_per_route(url: str) -> None:
     for who, wanted in (("reader", 403), ("unscoped", 403), ("member", 201), ("admin", 201)):
-        status, body, _ = await ask(url, "POST", ROBOTS, who=who, json={"robot": {"name": "x"}})
+        status, _body, _ = await ask(url, "POST", ROBOTS, who=who, json={"robot": {"name": "x"}})
         assert status == wanted, who
     assert seen[-1] == {"name": "x"}
 

@@ -12,6 +12,7 @@ from minicloud.compute.api import (
     flavors,
     groups,
     hypervisors,
+    images,
     interfaces,
     keypairs,
     limits,
@@ -59,5 +60,6 @@ ROUTES = [
     *usage.ROUTES,
     *services.ROUTES,
     *hypervisors.ROUTES,
+    *images.ROUTES,
     *aggregates.ROUTES,
 ]
