@@ -173,7 +173,7 @@ async def show_host(volume: Volume, call: Call) -> dict[str, Any]:
         }  # fmt: skip
 
     rows = volume.store.read(read)
-    sums = [sum(row[index] for row in rows) for index in range(1, 5)]
+    sums = [sum(column) for column in zip(*(row[1:] for row in rows), strict=True)] or [0, 0, 0, 0]
     return {"host": [told("(total)", *sums), *(told(*row) for row in rows)]}
 
 
