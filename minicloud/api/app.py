@@ -365,7 +365,7 @@ def _require_json(request: web.Request) -> None:
     """Raise for a client that takes no JSON, or sends a body without saying what it is."""
     kinds = [one.partition(";")[0].strip() for one in request.headers.get("Accept", "*/*").split(",")]
     if request.method in ("GET", "HEAD") and not {"application/json", "application/*", "*/*", ""} & set(kinds):
-        raise NotAcceptable("Only application/json is provided")
+        raise NotAcceptable("Only application/json is provided.")
     if request.can_read_body and "Content-Type" not in request.headers:
         raise Invalid("Cannot read the body: content-type header required.")
 
