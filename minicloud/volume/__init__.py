@@ -163,16 +163,16 @@ class Volume:
         """Wait until a volume that is being made is available; raises `Conflict` with the cause if it came to nothing."""
         return await create.ready(self, ctx, volume_id)
 
-    async def connect(self, ctx: Context, volume_id: str, server_id: str, *, device: str, attachment_id: str) -> DiskSource:
+    async def connect(
+        self, ctx: Context, volume_id: str, server_id: str, *, device: str, attachment_id: str
+    ) -> DiskSource:
         """Give a volume to a server: it is attaching from now on.
 
         Raises:
             NotFound: no such volume for the caller.
             Conflict: another holds it, or its status forbids it.
         """
-        volume = await attachments.connect(
-            self, ctx, volume_id, server_id, device=device, attachment_id=attachment_id
-        )
+        volume = await attachments.connect(self, ctx, volume_id, server_id, device=device, attachment_id=attachment_id)
         return DiskSource(
             volume_id=volume.id, path=self.path(volume), format=volume.format, size=volume.size * 1024**3,
             serial=volume.id, shareable=volume.multiattach, bootable=volume.bootable, read_only=bool(volume.read_only),

@@ -33,7 +33,12 @@ def of_server(db: Db, server_id: str) -> list[AttachmentRow]:
 def resting_in(db: Db, volume_id: str) -> str:
     """The status that follows from a volume's attachments."""
     found = {one.status for one in ATTACHMENTS.where(db, "volume_id = ?", (volume_id,))}
-    for status, told in (("attached", "in-use"), ("detaching", "detaching"), ("attaching", "attaching"), ("reserved", "reserved")):
+    for status, told in (
+        ("attached", "in-use"),
+        ("detaching", "detaching"),
+        ("attaching", "attaching"),
+        ("reserved", "reserved"),
+    ):
         if status in found:
             return told
     return "available"
@@ -83,7 +88,9 @@ async def connect(
             ATTACHMENTS.insert(db, _new(volume, current, server_id, "attaching", device=device, id=attachment_id))
             settle_in(db, row.id, now=now)
         else:
-            claim_in(db, current, _new(volume, current, server_id, "attaching", device=device, id=attachment_id), now=now)
+            claim_in(
+                db, current, _new(volume, current, server_id, "attaching", device=device, id=attachment_id), now=now
+            )
         return VOLUMES.need(db, row.id)
 
     return await volume.store.write(claim)
@@ -139,7 +146,13 @@ def visible(volume: Volume, ctx: Context, attachment_id: str) -> AttachmentRow:
 
 
 async def reserve(
-    volume: Volume, ctx: Context, volume_id: str, server_id: str | None, *, mode: str | None, connector: dict[str, Any] | None
+    volume: Volume,
+    ctx: Context,
+    volume_id: str,
+    server_id: str | None,
+    *,
+    mode: str | None,
+    connector: dict[str, Any] | None,
 ) -> AttachmentRow:
     """Reserve a volume for a server; with a connector it is attaching at once.
 
@@ -310,7 +323,9 @@ async def attach(
     await volume.store.write(claim)
 
 
-async def detach(volume: Volume, ctx: Context, volume_id: str, attachment_id: str | None, *, force: bool = False) -> None:
+async def detach(
+    volume: Volume, ctx: Context, volume_id: str, attachment_id: str | None, *, force: bool = False
+) -> None:
     """`os-detach`, `os-force_detach`: end one attachment, or the only one; a volume without any is available again.
     `force`: also one whose status is another matter (error).
 

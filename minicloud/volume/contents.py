@@ -20,11 +20,11 @@ if TYPE_CHECKING:
 async def running_holder(volume: Volume, row: VolumeRow) -> str | None:
     """The server whose running (or paused) machine has the disk; `Conflict` if several have it."""
     machines = await volume.host.hypervisor.actual()
-    found = [
-        one.id for one in machines.values() if row.id in one.disks and one.power in (Power.RUNNING, Power.PAUSED)
-    ]
+    found = [one.id for one in machines.values() if row.id in one.disks and one.power in (Power.RUNNING, Power.PAUSED)]
     if len(found) > 1:
-        raise Conflict(f"Cannot touch volume {row.id} now: {len(found)} running servers share it; stop or detach all but one.")
+        raise Conflict(
+            f"Cannot touch volume {row.id} now: {len(found)} running servers share it; stop or detach all but one."
+        )
     return found[0] if found else None
 
 

@@ -66,7 +66,9 @@ async def accept(volume: Volume, ctx: Context, new: NewVolume) -> VolumeRow:
     source = _source(volume, ctx, new)
     kind = types.chosen(volume, ctx, new.volume_type or source.type_id)
     if new.multiattach and not types.is_multiattach(kind):
-        raise Invalid("Cannot create a multiattach volume: give a volume type with the extra spec multiattach='<is> True'.")
+        raise Invalid(
+            "Cannot create a multiattach volume: give a volume type with the extra spec multiattach='<is> True'."
+        )
     size = new.size or source.size
     if size is None:
         raise Invalid("Cannot create a volume: its size is missing.")

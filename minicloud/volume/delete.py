@@ -32,7 +32,9 @@ async def accept(volume: Volume, ctx: Context, volume_id: str, *, force: bool = 
         if any(one.kind == "volume.delete" for one in volume.operations.live_in(db, row.subject)):
             return
         if not force and now.status not in DELETABLE:
-            raise Invalid(f"Cannot delete volume {row.id}: its status is {now.status}, it must be one of {', '.join(DELETABLE)}.")
+            raise Invalid(
+                f"Cannot delete volume {row.id}: its status is {now.status}, it must be one of {', '.join(DELETABLE)}."
+            )
         if ATTACHMENTS.count(db, "volume_id = ? AND status IN ('attached', 'detaching')", (row.id,)):
             raise Invalid(f"Cannot delete volume {row.id}: a server has it; detach it first.")
         if not cascade and SNAPSHOTS.count(db, "volume_id = ?", (row.id,)):

@@ -55,7 +55,9 @@ async def accept(volume: Volume, ctx: Context, volume_id: str, size: int, *, in_
         kind = VOLUME_TYPES.need(db, now.type_id)
         quotas.check_growth_in(db, now.project_id, kind.name, more=size - now.size, size=size)
         VOLUMES.change(db, row.id, status="extending", size=size, updated_at=volume.now())
-        volume.operations.enlist_in(db, ctx, "volume.extend", row.subject, size_before=now.size, started_at=volume.now())
+        volume.operations.enlist_in(
+            db, ctx, "volume.extend", row.subject, size_before=now.size, started_at=volume.now()
+        )
 
     await volume.store.write(begin)
 

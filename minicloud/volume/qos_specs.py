@@ -70,7 +70,9 @@ async def delete(volume: Volume, qos_id: str, *, force: bool) -> None:
     def forget(db: Db) -> None:
         row = QOS_SPECS.need(db, qos_id)
         if not force and VOLUME_TYPES.count(db, "qos_specs_id = ?", (qos_id,)):
-            raise Invalid(f"Cannot delete the QoS specification {row.name}: volume types refer to it; force it, or let them go.")
+            raise Invalid(
+                f"Cannot delete the QoS specification {row.name}: volume types refer to it; force it, or let them go."
+            )
         _forget_in(db, qos_id)
         QOS_SPECS.delete(db, qos_id)
 

@@ -32,7 +32,9 @@ async def run(volume: Volume) -> None:
 
 def _expected(db: Db, volume: Volume, noun: str) -> tuple[dict[str, str], set[str]]:
     """File name -> id of its row, and the ids that live operations are about."""
-    busy = {subject.partition("/")[2] for subject in volume.operations.subjects_in(db) if subject.startswith(noun + "/")}
+    busy = {
+        subject.partition("/")[2] for subject in volume.operations.subjects_in(db) if subject.startswith(noun + "/")
+    }
     rows = VOLUMES.where(db) if noun == "volume" else SNAPSHOTS.where(db)
     return {f"{row.id}.{row.format}": row.id for row in rows}, busy
 
@@ -59,4 +61,6 @@ def _tell_lost(db: Db, volume: Volume, noun: str, row_id: str) -> None:
     table.change(db, row_id, status="error", updated_at=volume.now())
     ctx = Context.internal("reconcile volume", project_id=row.project_id)
     text = f"The file of this {noun} is gone from the host's disk; its contents can't be brought back. Delete it."
-    messages.tell_in(db, ctx, resource_type=f"VOLUME{'_SNAPSHOT' if noun == 'snapshot' else ''}", resource_id=row_id, text=text)
+    messages.tell_in(
+        db, ctx, resource_type=f"VOLUME{'_SNAPSHOT' if noun == 'snapshot' else ''}", resource_id=row_id, text=text
+    )

@@ -54,9 +54,13 @@ async def accept_revert(volume: Volume, ctx: Context, volume_id: str, snapshot_i
         now, latest = VOLUMES.need(db, row.id), SNAPSHOTS.first(db, "volume_id = ?", (row.id,), order="created_at DESC")
         volumes.require_status(now, "revert", "available")
         if latest is None or latest.id != snapshot.id or latest.status != "available":
-            raise Invalid(f"Cannot revert volume {row.id} to snapshot {snapshot.id}: it must be its latest, and available.")
+            raise Invalid(
+                f"Cannot revert volume {row.id} to snapshot {snapshot.id}: it must be its latest, and available."
+            )
         if latest.size != now.size:
-            raise Invalid(f"Cannot revert volume {row.id}: it has grown to {now.size} GiB since; make a volume of the snapshot.")
+            raise Invalid(
+                f"Cannot revert volume {row.id}: it has grown to {now.size} GiB since; make a volume of the snapshot."
+            )
         _begin_in(volume, db, ctx, now, "revert", "reverting", snapshot_id=snapshot.id)
 
     await volume.store.write(begin)

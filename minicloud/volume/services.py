@@ -71,4 +71,6 @@ async def set_disabled(volume: Volume, binary: str, host: str, *, disabled: bool
 def require_enabled(volume: Volume) -> None:
     """Raise `NoCapacity` while an administrator has disabled the service that makes volumes."""
     if any(one.disabled for one in listed(volume)):
-        raise NoCapacity("No valid backend was found. The volume service of this host is disabled; enable it to make volumes.")
+        raise NoCapacity(
+            "No valid backend was found. The volume service of this host is disabled; enable it to make volumes."
+        )

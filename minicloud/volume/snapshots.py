@@ -122,9 +122,13 @@ async def accept_deletion(volume: Volume, ctx: Context, snapshot_id: str, *, for
         if any(one.kind == "snapshot.delete" for one in volume.operations.live_in(db, row.subject)):
             return
         if not force and now.status not in DELETABLE:
-            raise Invalid(f"Cannot delete snapshot {row.id}: its status is {now.status}, it must be {' or '.join(DELETABLE)}.")
+            raise Invalid(
+                f"Cannot delete snapshot {row.id}: its status is {now.status}, it must be {' or '.join(DELETABLE)}."
+            )
         if VOLUMES.count(db, "snapshot_id = ? AND status = 'creating'", (row.id,)):
-            raise Conflict(f"Cannot delete snapshot {row.id}: a volume is being made of it; try again when that is done.")
+            raise Conflict(
+                f"Cannot delete snapshot {row.id}: a volume is being made of it; try again when that is done."
+            )
         SNAPSHOTS.change(db, row.id, status="deleting", updated_at=volume.now())
         volume.operations.enlist_in(db, ctx, "snapshot.delete", row.subject)
 

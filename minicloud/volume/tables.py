@@ -74,9 +74,7 @@ def m002_copies_and_transfers(db: Database) -> None:
         pk="id",
     )  # fmt: skip
     db["volume_transfers"].create_index(["volume_id"])
-    db["volume_services"].create(
-        {"name": str, "disabled": int, "reason": str, "updated_at": str}, pk="name"
-    )
+    db["volume_services"].create({"name": str, "disabled": int, "reason": str, "updated_at": str}, pk="name")
     db["qos_specs"].create({"id": str, "name": str, "consumer": str, "specs": str, "created_at": str}, pk="id")
     db["qos_specs"].create_index(["name"], unique=True)
     db["default_volume_types"].create({"project_id": str, "type_id": str}, pk="project_id")

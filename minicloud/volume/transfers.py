@@ -96,7 +96,9 @@ async def accept(volume: Volume, ctx: Context, transfer_id: str, key: str) -> Tr
         if not types.may_use(db, ctx, kind):
             raise Invalid(f"Cannot take over volume {row.id}: its type {kind.name} is not for this project.")
         quotas.check_volume_in(db, project_id, kind.name, row.size)
-        VOLUMES.change(db, row.id, project_id=project_id, user_id=ctx.user_id, status="available", updated_at=volume.now())
+        VOLUMES.change(
+            db, row.id, project_id=project_id, user_id=ctx.user_id, status="available", updated_at=volume.now()
+        )
         for snapshot in [] if transfer.no_snapshots else SNAPSHOTS.where(db, "volume_id = ?", (row.id,)):
             quotas.check_snapshot_in(db, project_id, kind.name, snapshot.size)
             SNAPSHOTS.change(db, snapshot.id, project_id=project_id, user_id=ctx.user_id, updated_at=volume.now())

@@ -135,7 +135,9 @@ async def update(volume: Volume, type_id: str, **values: Any) -> VolumeType:
     return await volume.store.write(change)
 
 
-async def set_extra_specs(volume: Volume, type_id: str, specs: Mapping[str, str], *, forget: str | None = None) -> VolumeType:
+async def set_extra_specs(
+    volume: Volume, type_id: str, specs: Mapping[str, str], *, forget: str | None = None
+) -> VolumeType:
     """Merge extra specs into a type, or take one key away.
 
     Raises:
@@ -147,7 +149,9 @@ async def set_extra_specs(volume: Volume, type_id: str, specs: Mapping[str, str]
         if forget is not None and forget not in kind.extra_specs:
             raise NotFound(f"Volume type {type_id} has no extra spec with key {forget}.")
         merged = {key: value for key, value in {**kind.extra_specs, **specs}.items() if key != forget}
-        if merged.get("multiattach") != kind.extra_specs.get("multiattach") and VOLUMES.count(db, "type_id = ?", (type_id,)):
+        if merged.get("multiattach") != kind.extra_specs.get("multiattach") and VOLUMES.count(
+            db, "type_id = ?", (type_id,)
+        ):
             raise Invalid(f"Cannot change multiattach of volume type {kind.name}: volumes of this type exist.")
         return VOLUME_TYPES.change(db, type_id, extra_specs=merged, updated_at=volume.now())
 

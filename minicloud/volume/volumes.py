@@ -35,7 +35,9 @@ def change_in(db: Db, volume_id: str, /, *, now: str, expect: dict[str, Any] | N
 def require_status(row: VolumeRow, action: str, *allowed: str) -> None:
     """Raise `Invalid` (Cinder's 400) unless the volume's status allows an action."""
     if row.status not in allowed:
-        raise Invalid(f"Cannot {action} volume {row.id}: its status is {row.status}, it must be {' or '.join(allowed)}.")
+        raise Invalid(
+            f"Cannot {action} volume {row.id}: its status is {row.status}, it must be {' or '.join(allowed)}."
+        )
 
 
 def require_quiet_in(db: Db, volume_id: str, action: str) -> None:

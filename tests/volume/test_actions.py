@@ -55,7 +55,11 @@ async def test_a_volume_becomes_an_image(door: Door, alice: Volumes) -> None:
     made = await alice.make()
     told = {"image_name": "vi", "disk_format": "qcow2", "container_format": "bare", "force": False}
     answer = (await alice.act(made["id"], "os-volume_upload_image", told))["os-volume_upload_image"]
-    assert (answer["status"], answer["visibility"], answer["volume_type"]["name"]) == ("uploading", "private", "__DEFAULT__")
+    assert (answer["status"], answer["visibility"], answer["volume_type"]["name"]) == (
+        "uploading",
+        "private",
+        "__DEFAULT__",
+    )
     assert (await alice.settled(made["id"]))["status"] == "available"
     image = (await door.client("alice").get(f"/image/v2/images/{answer['image_id']}")).body
     assert (image["status"], image["disk_format"], image["min_disk"]) == ("active", "qcow2", 1)

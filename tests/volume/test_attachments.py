@@ -13,7 +13,12 @@ async def test_from_reserved_over_connected_to_in_use_and_back(alice: Volumes) -
     volume = await alice.make()
     body = {"attachment": {"instance_uuid": SERVER, "volume_uuid": volume["id"], "mode": "rw"}}
     made = (await alice.call("POST", "/attachments", body, expect=200))["attachment"]
-    assert (made["status"], made["instance"], made["attached_at"], made["connection_info"]) == ("reserved", SERVER, "", {})
+    assert (made["status"], made["instance"], made["attached_at"], made["connection_info"]) == (
+        "reserved",
+        SERVER,
+        "",
+        {},
+    )
     assert (await alice.settled(volume["id"]))["status"] == "reserved"
     await alice.call("POST", "/attachments", body, expect=400)
     path = f"/attachments/{made['id']}"

@@ -63,7 +63,9 @@ async def test_two_servers_never_get_one_volume(alice: Volumes, service: Volume)
     assert (await alice.settled(made["id"]))["status"] == "attaching"
 
 
-async def test_an_admins_reset_does_not_free_a_volume_that_is_held(alice: Volumes, admin: Volumes, service: Volume) -> None:
+async def test_an_admins_reset_does_not_free_a_volume_that_is_held(
+    alice: Volumes, admin: Volumes, service: Volume
+) -> None:
     made = await alice.make()
     await connect(service, made["id"])
     await service.attached(made["id"], SERVER)

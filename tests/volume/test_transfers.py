@@ -10,7 +10,9 @@ async def test_a_volume_changes_hands_with_its_snapshots(door: Door, alice: Volu
     volume, bob = await alice.make(), Volumes(door, "bob")
     await alice.call("POST", "/snapshots", {"snapshot": {"volume_id": volume["id"]}}, expect=202)
     await door.operations.all_settled()
-    made = (await alice.call("POST", "/volume-transfers", {"transfer": {"volume_id": volume["id"]}}, expect=202))["transfer"]
+    made = (await alice.call("POST", "/volume-transfers", {"transfer": {"volume_id": volume["id"]}}, expect=202))[
+        "transfer"
+    ]
     assert (await alice.settled(volume["id"]))["status"] == "awaiting-transfer"
     shown = (await alice.call("GET", f"/volume-transfers/{made['id']}", expect=200))["transfer"]
     assert "auth_key" not in shown
@@ -26,7 +28,9 @@ async def test_a_volume_changes_hands_with_its_snapshots(door: Door, alice: Volu
 
 async def test_an_offer_taken_back_leaves_the_volume_available(alice: Volumes) -> None:
     volume = await alice.make()
-    made = (await alice.call("POST", "/os-volume-transfer", {"transfer": {"volume_id": volume["id"]}}, expect=202))["transfer"]
+    made = (await alice.call("POST", "/os-volume-transfer", {"transfer": {"volume_id": volume["id"]}}, expect=202))[
+        "transfer"
+    ]
     await alice.call("DELETE", f"/volumes/{volume['id']}", expect=400)
     await alice.call("DELETE", f"/os-volume-transfer/{made['id']}", expect=202)
     assert (await alice.settled(volume["id"]))["status"] == "available"
@@ -36,7 +40,9 @@ async def test_an_offer_taken_back_leaves_the_volume_available(alice: Volumes) -
 async def test_taking_over_counts_against_the_takers_quota(door: Door, alice: Volumes, admin: Volumes) -> None:
     volume, bob = await alice.make(), Volumes(door, "bob")
     await admin.call("PUT", "/os-quota-sets/p-bob", {"quota_set": {"volumes": 0}}, expect=200)
-    made = (await alice.call("POST", "/volume-transfers", {"transfer": {"volume_id": volume["id"]}}, expect=202))["transfer"]
+    made = (await alice.call("POST", "/volume-transfers", {"transfer": {"volume_id": volume["id"]}}, expect=202))[
+        "transfer"
+    ]
     accept = f"/volume-transfers/{made['id']}/accept"
     await bob.call("POST", accept, {"accept": {"auth_key": made["auth_key"]}}, expect=413)
     assert (await alice.settled(volume["id"]))["status"] == "awaiting-transfer"

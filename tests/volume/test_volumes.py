@@ -98,7 +98,7 @@ async def test_over_quota_is_413_and_takes_nothing(door: Door, alice: Volumes) -
 
 async def test_lists_page_from_the_newest(alice: Volumes) -> None:
     made = [(await alice.make(name=f"v{number}"))["id"] for number in range(3)]
-    listed = (await alice.call("GET", "/volumes?limit=2"))
+    listed = await alice.call("GET", "/volumes?limit=2")
     assert [one["id"] for one in listed["volumes"]] == made[:0:-1]
     assert "marker=" + made[1] in listed["volumes_links"][0]["href"]
     rest = await alice.call("GET", f"/volumes?limit=2&marker={made[1]}")

@@ -59,7 +59,17 @@ async def delete_message(volume: Volume, call: Call) -> None:
 
 
 ROUTES = [
-    Route("GET", "/messages", list_messages, policy=READER, rule="message:get_all", view=MESSAGE, many=True, since=(3, 3)),
+    Route(
+        "GET", "/messages", list_messages, policy=READER, rule="message:get_all", view=MESSAGE, many=True, since=(3, 3)
+    ),
     Route("GET", "/messages/{message_id}", show_message, policy=READER, rule="message:get", view=MESSAGE, since=(3, 3)),
-    Route("DELETE", "/messages/{message_id}", delete_message, policy=MEMBER, rule="message:delete", status=204, since=(3, 3)),
+    Route(
+        "DELETE",
+        "/messages/{message_id}",
+        delete_message,
+        policy=MEMBER,
+        rule="message:delete",
+        status=204,
+        since=(3, 3),
+    ),
 ]

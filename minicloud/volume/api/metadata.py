@@ -49,7 +49,9 @@ async def _change(volume: Volume, call: Call, change: Change) -> dict[str, str]:
     def write(db: Db) -> dict[str, str]:
         known = table.need(db, owner.id).metadata
         if wanted not in ("*", _tag(known)):
-            raise PreconditionFailed(f"Cannot change the metadata of {owner.id}: they are not what If-Match says any more.")
+            raise PreconditionFailed(
+                f"Cannot change the metadata of {owner.id}: they are not what If-Match says any more."
+            )
         return dict(table.change(db, owner.id, metadata=change(known), updated_at=volume.now()).metadata)
 
     return await volume.store.write(write)
@@ -109,7 +111,9 @@ def _of(noun: str) -> list[Route]:
     path = f"/{noun}s/{{{noun}_id}}/metadata"
     merging = "create" if noun == "volume" else "update"
 
-    def route(method: str, suffix: str, handler: Handler, policy: Policy, verb: str, body: Schema | None = None) -> Route:
+    def route(
+        method: str, suffix: str, handler: Handler, policy: Policy, verb: str, body: Schema | None = None
+    ) -> Route:
         rule = f"volume:{verb}_{noun}_metadata"
         return Route(method, path + suffix, handler, policy=policy, rule=rule, body=body, envelope=False)
 

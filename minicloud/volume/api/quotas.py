@@ -38,7 +38,9 @@ def _numbers(body: dict[str, Any], known: Quotas) -> dict[str, int]:
 def _whose(call: Call) -> str:
     project = call.params["target_id"]
     if not call.ctx.sees(project):
-        raise Forbidden("Policy doesn't allow volume_extension:quotas:show to be performed.", code="volume_extension:quotas:show")
+        raise Forbidden(
+            "Policy doesn't allow volume_extension:quotas:show to be performed.", code="volume_extension:quotas:show"
+        )
     return project
 
 

@@ -27,7 +27,12 @@ SERVICE = Schema(
     Field("state", TEXT, lambda row, call: "up", out=True),
     Field("updated_at", TEXT, lambda row, call: micros(row.updated_at), out=True),
     Field("cluster", TEXT, lambda row, call: None, out=True, since=(3, 7)),
-    Field("disabled_reason", TEXT, lambda row, call: row.reason if lists.flag(call, "detail", otherwise=True) else MISSING, out=True),
+    Field(
+        "disabled_reason",
+        TEXT,
+        lambda row, call: row.reason if lists.flag(call, "detail", otherwise=True) else MISSING,
+        out=True,
+    ),
     Field("replication_status", TEXT, lambda row, call: "disabled" if _is_volume(row) else MISSING, out=True),
     Field("active_backend_id", TEXT, lambda row, call: None if _is_volume(row) else MISSING, out=True),
     Field("frozen", TEXT, lambda row, call: False if _is_volume(row) else MISSING, out=True),
@@ -64,7 +69,9 @@ async def _set(volume: Volume, call: Call, *, disabled: bool, reason: str | None
         raise Invalid("Cannot change a service: give its binary.")
     one = await services.set_disabled(volume, binary, body["host"], disabled=disabled, reason=reason)
     told = {"host": one.host, "service": one.binary, "binary": one.binary, "disabled": one.disabled}
-    return told | {"status": "disabled" if one.disabled else "enabled"} | ({"disabled_reason": reason} if reason else {})
+    return (
+        told | {"status": "disabled" if one.disabled else "enabled"} | ({"disabled_reason": reason} if reason else {})
+    )
 
 
 async def enable_service(volume: Volume, call: Call) -> dict[str, Any]:
@@ -124,7 +131,9 @@ async def show_capabilities(volume: Volume, call: Call) -> dict[str, Any]:
     """What the backend can do."""
     host = services.host_name(volume)
     if call.params["host"].partition("#")[0] not in (host, f"{host}@{services.BACKEND}"):
-        raise NotFound(f"Capabilities of {call.params['host']} could not be found: there is only {services.pool(volume)}.")
+        raise NotFound(
+            f"Capabilities of {call.params['host']} could not be found: there is only {services.pool(volume)}."
+        )
     return {
         "namespace": f"OS::Storage::Capabilities::{host}@{services.BACKEND}", "vendor_name": types.BACKEND["vendor_name"],
         "volume_backend_name": types.BACKEND["volume_backend_name"], "pool_name": None, "driver_version": "1.0.0",
@@ -224,11 +233,37 @@ SERVICES, RULE = "/os-services", "volume_extension:services:"
 ROUTES = [
     Route("GET", SERVICES, list_services, policy=ADMIN, rule=RULE + "index", view=SERVICE, many=True),
     Route("PUT", SERVICES + "/enable", enable_service, policy=ADMIN, rule=RULE + "update", body=WHICH, envelope=False),
-    Route("PUT", SERVICES + "/disable", disable_service, policy=ADMIN, rule=RULE + "update", body=WHICH, envelope=False),
-    Route("PUT", SERVICES + "/disable-log-reason", disable_service_with_reason, policy=ADMIN, rule=RULE + "update", body=WHICH, envelope=False),
-    Route("PUT", SERVICES + "/freeze", refuse_freezing, policy=ADMIN, rule="volume:freeze_host", body=WHICH, envelope=False),
-    Route("PUT", SERVICES + "/thaw", refuse_freezing, policy=ADMIN, rule="volume:thaw_host", body=WHICH, envelope=False),
-    Route("GET", "/scheduler-stats/get_pools", list_pools, policy=ADMIN, rule="scheduler_extension:scheduler_stats:get_pools"),
+    Route(
+        "PUT", SERVICES + "/disable", disable_service, policy=ADMIN, rule=RULE + "update", body=WHICH, envelope=False
+    ),
+    Route(
+        "PUT",
+        SERVICES + "/disable-log-reason",
+        disable_service_with_reason,
+        policy=ADMIN,
+        rule=RULE + "update",
+        body=WHICH,
+        envelope=False,
+    ),
+    Route(
+        "PUT",
+        SERVICES + "/freeze",
+        refuse_freezing,
+        policy=ADMIN,
+        rule="volume:freeze_host",
+        body=WHICH,
+        envelope=False,
+    ),
+    Route(
+        "PUT", SERVICES + "/thaw", refuse_freezing, policy=ADMIN, rule="volume:thaw_host", body=WHICH, envelope=False
+    ),
+    Route(
+        "GET",
+        "/scheduler-stats/get_pools",
+        list_pools,
+        policy=ADMIN,
+        rule="scheduler_extension:scheduler_stats:get_pools",
+    ),
     Route("GET", "/capabilities/{host}", show_capabilities, policy=ADMIN, rule="volume_extension:capabilities"),
     Route("GET", "/os-hosts", list_hosts, policy=ADMIN, rule="volume_extension:hosts"),
     Route("GET", "/os-hosts/{host}", show_host, policy=ADMIN, rule="volume_extension:hosts"),

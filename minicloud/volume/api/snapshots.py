@@ -42,7 +42,9 @@ def _upgrade(body: dict[str, Any], version: Version) -> dict[str, Any]:
             newest.setdefault(new, newest.pop(old))
     if version >= IN_USE_BY_ITSELF:
         if newest.get("force") is False:
-            raise Invalid("Cannot snapshot with force false: from 3.66 on a volume in use is always taken; leave force out.")
+            raise Invalid(
+                "Cannot snapshot with force false: from 3.66 on a volume in use is always taken; leave force out."
+            )
         newest["force"] = True
     return newest
 

@@ -218,7 +218,11 @@ async def forget_project_default(volume: Volume, call: Call) -> None:
 
 
 PLACE, KEY, DEFAULTS = "/types/{type_id}", "/types/{type_id}/extra_specs/{key}", "/default-types/{target_id}"
-RULE, SPEC, GIVE = "volume_extension:type_", "volume_extension:types_extra_specs:", "volume_extension:volume_type_access:"
+RULE, SPEC, GIVE = (
+    "volume_extension:type_",
+    "volume_extension:types_extra_specs:",
+    "volume_extension:volume_type_access:",
+)
 NEW = (3, 62)
 ROUTES = [
     Route("GET", "/types", list_types, policy=READER, rule=RULE + "get_all", view=TYPE, many=True),

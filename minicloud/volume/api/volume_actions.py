@@ -99,7 +99,9 @@ async def extend_volume(volume: Volume, call: Call) -> None:
 async def complete_extension(volume: Volume, call: Call) -> None:
     """Nothing here waits for a compute service to say so: growing under a machine is one step."""
     row = volumes.visible(volume, call.ctx, _id(call))
-    raise Invalid(f"Cannot complete the extension of volume {row.id}: its status is {row.status}, and none waits for this.")
+    raise Invalid(
+        f"Cannot complete the extension of volume {row.id}: its status is {row.status}, and none waits for this."
+    )
 
 
 async def reserve_volume(volume: Volume, call: Call) -> None:
@@ -265,7 +267,14 @@ ACTIONS, ADMINS = "volume_extension:volume_actions:", "volume_extension:volume_a
 IMAGE = "volume_extension:volume_image_metadata:"
 ROUTES = [
     _action("os-extend", extend_volume, EXTEND, "volume:extend"),
-    _action("os-extend_volume_completion", complete_extension, COMPLETION, ADMINS + "extend_volume_completion", policy=ADMIN, since=(3, 71)),
+    _action(
+        "os-extend_volume_completion",
+        complete_extension,
+        COMPLETION,
+        ADMINS + "extend_volume_completion",
+        policy=ADMIN,
+        since=(3, 71),
+    ),
     _action("os-reserve", reserve_volume, LOOSE, ACTIONS + "reserve"),
     _action("os-unreserve", unreserve_volume, LOOSE, ACTIONS + "unreserve"),
     _action("os-begin_detaching", begin_detaching, LOOSE, ACTIONS + "begin_detaching"),
@@ -283,7 +292,9 @@ ROUTES = [
     _action("os-volume_upload_image", upload_volume, UPLOAD, ACTIONS + "upload_image"),
     _action("os-set_image_metadata", set_image_metadata, IMAGE_METADATA, IMAGE + "set", status=200),
     _action("os-unset_image_metadata", unset_image_metadata, IMAGE_KEY, IMAGE + "remove"),
-    _action("os-show_image_metadata", show_image_metadata, LOOSE, "volume:get_volume_metadata", policy=READER, status=200),
+    _action(
+        "os-show_image_metadata", show_image_metadata, LOOSE, "volume:get_volume_metadata", policy=READER, status=200
+    ),
     _action("revert", revert_volume, REVERT, "volume:revert_to_snapshot", since=(3, 40)),
     _action("os-reimage", reimage_volume, REIMAGE, "volume:reimage", since=(3, 68)),
 ]

@@ -264,10 +264,24 @@ async def show_encryption(volume: Volume, call: Call) -> dict[str, Any]:
 ROUTES = [
     Route("POST", "/volumes", create_volume, policy=MEMBER, rule="volume:create", body=VOLUME, view=VOLUME, status=202),
     Route("GET", "/volumes", list_volumes, policy=READER, rule="volume:get_all", view=SUMMARY, many=True),
-    Route("GET", "/volumes/detail", list_volumes_with_details, policy=READER, rule="volume:get_all", view=VOLUME, many=True),
+    Route(
+        "GET",
+        "/volumes/detail",
+        list_volumes_with_details,
+        policy=READER,
+        rule="volume:get_all",
+        view=VOLUME,
+        many=True,
+    ),
     Route("GET", "/volumes/summary", summarize_volumes, policy=READER, rule="volume:get_all", since=(3, 12)),
     Route("GET", "/volumes/{volume_id}", show_volume, policy=READER, rule="volume:get", view=VOLUME),
-    Route("GET", "/volumes/{volume_id}/encryption", show_encryption, policy=READER, rule="volume_extension:volume_encryption_metadata"),
+    Route(
+        "GET",
+        "/volumes/{volume_id}/encryption",
+        show_encryption,
+        policy=READER,
+        rule="volume_extension:volume_encryption_metadata",
+    ),
     Route("PUT", "/volumes/{volume_id}", update_volume, policy=MEMBER, rule="volume:update", body=VOLUME, view=VOLUME),
     Route("DELETE", "/volumes/{volume_id}", delete_volume, policy=MEMBER, rule="volume:delete", status=202),
 ]
