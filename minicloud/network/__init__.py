@@ -205,7 +205,7 @@ class Network:
 
         port_id = self.store.read(read)
         row = None if port_id is None else self.store.read(PORTS.get, port_id)
-        return None if row is None or not row.is_plugged else self.store.read(nics.infos_in, [row])[0]
+        return None if row is None or not row.is_plugged else self.store.read(nics.info_in, row.id)
 
     async def leases(self, network_id: str) -> tuple[Lease, ...]:
         """What a network's DHCP server has given out."""

@@ -7,6 +7,7 @@ network_data.json as cloud-init documents it ("OpenStack metadata: network_data.
 from __future__ import annotations
 
 import ipaddress
+import json
 import uuid
 from collections import defaultdict
 from collections.abc import Sequence
@@ -19,7 +20,6 @@ from minicloud.core.store import Db
 from minicloud.host.links import tap_name
 from minicloud.network import addresses, networks, ports, security_groups, standing
 from minicloud.network.tables import (
-    FLOATINGIPS,
     NETWORKS,
     PORTS,
     SECURITY_GROUPS,
@@ -216,7 +216,7 @@ async def plug(
 
     row = await service.store.write(write)
     await service.converge.port_now(row)
-    return service.store.read(infos_in, [row])[0]
+    return service.store.read(info_in, row.id)
 
 
 async def unplug(service: Network, port_id: str, server_id: str) -> None:
@@ -254,45 +254,60 @@ async def set_status(service: Network, server_id: str, *, active: bool) -> None:
     await service.store.write(write)
 
 
-def infos_in(db: Db, rows: Sequence[Port]) -> list[PortInfo]:
-    """Ports as other services see them, in their order; as many queries for a thousand as for one."""
+_PORTS_AS_SEEN = """
+    SELECT ports.id, network_id, networks.name, mac_address, fixed_ips, mtu, security_groups, ports.status, device_id,
+        ports.project_id, ports.name
+    FROM ports JOIN networks ON networks.id = network_id
+"""
+
+
+def infos_in(db: Db, condition: str, values: Sequence[Any]) -> list[PortInfo]:
+    """Ports as other services see them: three narrow queries for one as for a thousand, as every view of a server asks.
+
+    Args:
+        condition: SQL over `ports`, with its values.
+    """
+    rows = db.execute(f"{_PORTS_AS_SEEN} WHERE {condition} ORDER BY ports.created_at, ports.number", values).fetchall()
     if not rows:
         return []
-    network_ids = sorted({row.network_id for row in rows})
-    network_of = {one.id: one for one in NETWORKS.where(db, f"id IN ({_marks(network_ids)})", network_ids)}
-    group_ids = sorted({group for row in rows for group in row.security_groups})
+    groups_of = {row[0]: json.loads(row[6]) for row in rows}
+    group_ids = sorted({group for groups in groups_of.values() for group in groups})
     names: dict[str, str] = {}
     if group_ids:
         names = dict(db.execute(f"SELECT id, name FROM security_groups WHERE id IN ({_marks(group_ids)})", group_ids))
     floating: dict[str, list[tuple[str, str]]] = defaultdict(list)
-    port_ids = [row.id for row in rows]
-    for one in FLOATINGIPS.where(db, f"port_id IN ({_marks(port_ids)})", port_ids, order="floating_ip_address"):
-        floating[one.port_id or ""].append((one.floating_ip_address, one.fixed_ip_address or ""))
+    led = f"SELECT port_id, floating_ip_address, fixed_ip_address FROM floatingips WHERE port_id IN ({_marks(rows)}) ORDER BY 2"
+    for port_id, outside, inside in db.execute(led, list(groups_of)):
+        floating[port_id].append((outside, inside or ""))
     return [
         PortInfo(
-            id=row.id,
-            network_id=row.network_id,
-            network_name=network_of[row.network_id].name,
-            mac=row.mac_address,
-            fixed_ips=tuple((one["subnet_id"], one["ip_address"]) for one in row.fixed_ips),
-            tap=tap_name(row.id),
-            mtu=network_of[row.network_id].mtu,
-            security_groups=tuple(sorted(names[group] for group in row.security_groups if group in names)),
-            floating=tuple(floating[row.id]),
-            status=row.status,
-            device_id=row.device_id,
-            project_id=row.project_id,
-            name=row.name,
+            id=port_id,
+            network_id=network_id,
+            network_name=network_name,
+            mac=mac,
+            fixed_ips=tuple((one["subnet_id"], one["ip_address"]) for one in json.loads(fixed_ips)),
+            tap=tap_name(port_id),
+            mtu=mtu,
+            security_groups=tuple(sorted(names[group] for group in groups_of[port_id] if group in names)),
+            floating=tuple(floating[port_id]),
+            status=status,
+            device_id=device_id,
+            project_id=project_id,
+            name=name,
         )
-        for row in rows
+        for port_id, network_id, network_name, mac, fixed_ips, mtu, _, status, device_id, project_id, name in rows
     ]
+
+
+def info_in(db: Db, port_id: str) -> PortInfo:
+    """One port as other services see it."""
+    return infos_in(db, "ports.id = ?", (port_id,))[0]
 
 
 def of_devices_in(db: Db, device_ids: Sequence[str]) -> dict[str, list[PortInfo]]:
     """The ports of each machine that has some, in the order in which it got them."""
-    condition = f"device_id IN ({_marks(device_ids)}) AND host_id != ''"
     told: dict[str, list[PortInfo]] = defaultdict(list)
-    for one in infos_in(db, PORTS.where(db, condition, device_ids, order="created_at, number")):
+    for one in infos_in(db, f"device_id IN ({_marks(device_ids)}) AND host_id != ''", device_ids):
         told[one.device_id].append(one)
     return told
 
