@@ -425,7 +425,7 @@ class Table(Generic[Row]):
 
 
 _ENCODER = json.JSONEncoder(separators=(",", ":"), sort_keys=True)
-_SCAN: Callable[[str, int], tuple[Any, int]] = json.JSONDecoder().scan_once
+_DECODER = json.JSONDecoder()
 
 
 def _to_json(value: Any) -> str:
@@ -434,4 +434,4 @@ def _to_json(value: Any) -> str:
 
 def _from_json(text: str) -> Any:
     """What `_to_json` wrote: nothing stands around it, so the scanner alone does (rows are read at each request)."""
-    return _SCAN(text, 0)[0]
+    return _DECODER.raw_decode(text)[0]

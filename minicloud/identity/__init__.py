@@ -6,15 +6,17 @@ after every change and kept in memory until the next one, so a removed role coun
 
 from __future__ import annotations
 
+import json
 from collections import OrderedDict
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from datetime import datetime
 from typing import Any, Concatenate, ParamSpec, TypeVar
 
 from minicloud.api.dialect import Dialect
 from minicloud.api.route import Route
 from minicloud.config import Config
-from minicloud.core.clock import stamp
+from minicloud.core.clock import moment, stamp
 from minicloud.core.context import Context
 from minicloud.core.errors import Unauthenticated
 from minicloud.core.foundation import Foundation
@@ -55,7 +57,16 @@ class Rights:
     scope: Project | None
     over: Project | None
     rules: tuple[Rule, ...] | None
-    trust: Trust | None = None
+    trust: Trust | None
+    ends: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class Catalogue:
+    """What there is for a token's scope; `text` is the same in JSON, as most of what every validation answers."""
+
+    entries: list[dict[str, Any]]
+    text: str
 
 
 class Identity:
@@ -79,7 +90,7 @@ class Identity:
             self.clock, failures=self.options.login_failures, window=self.options.login_window_seconds
         )
         self._known: OrderedDict[str, Rights] = OrderedDict()
-        self._catalogues: dict[tuple[Scope, str, str], list[dict[str, Any]]] = {}
+        self._catalogues: dict[tuple[Scope, str, str], Catalogue] = {}
 
     # --- life ----------------------------------------------------------------------------------------------------
 
@@ -132,15 +143,15 @@ class Identity:
         """A user by id."""
         return self.store.read(USERS.get, user_id)
 
-    def catalogue(self, token: Token, *, origin: str) -> list[dict[str, Any]]:
+    def catalogue(self, token: Token, *, origin: str) -> Catalogue:
         """The catalogue as a token tells it; `origin` is where the client finds the cloud."""
         key = (token.scope, token.user_id, origin)
         found = self._catalogues.get(key)
         if found is None:
             if len(self._catalogues) >= CATALOGUES:
                 self._catalogues.clear()
-            read = self.store.read(catalog.catalogue, token.scope, token.user_id, origin=origin)
-            found = self._catalogues[key] = read
+            entries = self.store.read(catalog.catalogue, token.scope, token.user_id, origin=origin)
+            found = self._catalogues[key] = Catalogue(entries, json.dumps(entries))
         return found
 
     # --- tokens --------------------------------------------------------------------------------------------------
@@ -156,7 +167,7 @@ class Identity:
             self._known[text] = found
             if len(self._known) > REMEMBERED:
                 self._known.popitem(last=False)
-        elif found.token.expires_at <= stamp(self.clock.now()) and not allow_expired:
+        elif found.ends <= self.clock.now() and not allow_expired:
             raise Unauthenticated(REFUSAL)
         return found
 
@@ -189,7 +200,7 @@ class Identity:
         if credential is not None and credential.access_rule_ids is not None:
             rules = access_rules.rules_of(db, credential.access_rule_ids)
         over = PROJECTS.get(db, place.domain_id or place.id) if place is not None else None
-        return Rights(token, user, home, roles, frozenset(role.name for role in roles), place, over, rules, trust)
+        return Rights(token, user, home, roles, frozenset(role.name for role in roles), place, over, rules, trust, moment(token.expires_at))
 
     def text_of(self, token: Token) -> str:
         """The text that goes to the client."""
