@@ -253,9 +253,9 @@ class Api:
         shape = dialect.fault
         status = faults.status_of(error, dialect.statuses)
         if isinstance(error, WrongMethod):
-            status = dialect.wrong_method
-            shape = dialect.unknown_route if status == 404 else shape
-            headers["Allow"] = ", ".join(error.allowed)
+            status, headers["Allow"] = dialect.wrong_method, ", ".join(error.allowed)
+            if status == 404:  # told as a path that is none
+                shape, error = dialect.unknown_route, NotFound("The resource could not be found.")
         elif isinstance(error, Unauthenticated):
             shape = dialect.unauthenticated
             headers["WWW-Authenticate"] = f'Keystone uri="{_origin(request)}/identity"'
