@@ -57,6 +57,11 @@ class Image:
 
     size_limit: int = 64 * 1024**3
     cache_bytes: int = 40 * 1024**3
+    quota_images: int = -1
+    quota_uploads: int = -1
+    quota_mib: int = -1
+    quota_staged_mib: int = -1
+    """Of each project: images, streams that come in at once, MiB of images, MiB that wait for an import; -1 is no limit."""
     convert: bool = True
     """Whether imports make qcow2 of the formats of other hypervisors (vmdk, vdi, vhd, vhdx)."""
     import_networks: tuple[str, ...] = ()

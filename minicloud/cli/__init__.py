@@ -19,7 +19,7 @@ COMMANDS = {
     "init": ("init:init", "Make the state folder and the first administrator."),
     "demo": ("demo:demo", "Show the main job on real machines, in a throw-away cloud."),
     "sandbox": ("sandbox:sandbox", "Run a command in a throw-away cloud."),
-    "image": ("image:image", "Build guest images."),
+    "image": ("image:image", "Build, get and verify guest images."),
     "env": ("env:env", "Print the variables that stock clients read."),
     "trace": ("trace:trace", "Show what happened to a server, step by step."),
     "why": ("why:why", "Show why something was refused or failed."),

@@ -8,7 +8,7 @@ the wire in `api/`.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Mapping, Sequence, Set
+from collections.abc import Callable, Iterator, Mapping, Sequence, Set
 from pathlib import Path
 from typing import Any
 
@@ -18,14 +18,15 @@ from minicloud.core.errors import Conflict
 from minicloud.core.foundation import Foundation
 from minicloud.core.operations import undo
 from minicloud.core.reconcile import Reconciler
-from minicloud.core.store import Db, Page
+from minicloud.core.store import Db, Page, Store
 from minicloud.host import Host
-from minicloud.image import bases, images, imports, reconcile, takein
+from minicloud.image import bases, images, imports, quotas, reconcile, takein, verify
 from minicloud.image.api import DIALECT, ROUTES
 from minicloud.image.bases import LocalFile
 from minicloud.image.images import NewImage
 from minicloud.image.tables import IMAGES, ImageRow, Status, Visibility, migrations
 
+FOLDER = "images"
 WORK = ("ova", "vmdk", "foreign")
 """Kinds of files between an import's source and its result."""
 
@@ -46,7 +47,7 @@ class Image:
 
     def __init__(self, foundation: Foundation, host: Host, config: Config) -> None:
         self.store, self.clock, self.host, self.config = foundation.store, foundation.clock, host, config
-        self.operations = foundation.operations
+        self.operations, self.quotas = foundation.operations, quotas.quotas(config.image)
         self.under_way: set[str] = set()
         self.base_locks: dict[str, asyncio.Lock] = {}
         self.base_sizes: dict[str, int] = {}
@@ -69,7 +70,7 @@ class Image:
     @property
     def blobs(self) -> Path:
         """Folder of the images' own bytes."""
-        return self.config.state / "images"
+        return self.config.state / FOLDER
 
     @property
     def staging(self) -> Path:
@@ -102,6 +103,18 @@ class Image:
         """Remove an image's own files, not its base."""
         await self.host.disks.remove(self.blob(image_id))
         await self.drop_work(image_id)
+
+    # --- for the operator's commands, without a running service --------------------------------------------------
+
+    @staticmethod
+    def recorded(store: Store) -> list[ImageRow]:
+        """All images of a store, oldest first."""
+        return verify.recorded(store)
+
+    @staticmethod
+    def verified(store: Store, state: Path) -> Iterator[tuple[ImageRow, str | None]]:
+        """Each image with bytes and what is wrong with them, None if nothing; reads them all. `state`: the state folder."""
+        return verify.verified(store, state / FOLDER)
 
     # --- for other services --------------------------------------------------------------------------------------
 
@@ -200,6 +213,8 @@ class Image:
         row = self.store.read(IMAGES.get, image_id)
         if row is None or row.status not in (Status.ACTIVE, Status.DEACTIVATED):
             await self.drop_files(image_id)
+        else:
+            await self.drop_work(image_id)
 
     async def delete(self, ctx: Context, image_id: str) -> None:
         """Delete an image as its owner would (rotation of backups, shelved servers)."""

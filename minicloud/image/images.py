@@ -4,21 +4,25 @@ from __future__ import annotations
 
 import dataclasses
 import uuid
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
+
+import structlog
 
 from minicloud.api.policy import ADMIN, MEMBER, require
 from minicloud.core.clock import stamp
 from minicloud.core.context import Context
-from minicloud.core.errors import Conflict, Forbidden, Invalid, NotFound, TooLarge
+from minicloud.core.errors import Conflict, Failure, Forbidden, Invalid, NotFound, TooLarge
 from minicloud.core.store import Db, Page
+from minicloud.image import quotas
 from minicloud.image.formats import CONTAINER_FORMATS, DISK_FORMATS
 from minicloud.image.tables import IMAGES, MEMBERS, ImageRow, Status, Visibility
 
 if TYPE_CHECKING:
     from minicloud.image import Image
 
+log = structlog.get_logger(__name__)
 PROPERTIES_LIMIT = 128
 TAGS_LIMIT = 128
 RESERVED_PREFIX = "os_glance"
@@ -91,7 +95,7 @@ async def create(image: Image, ctx: Context, new: NewImage) -> ImageRow:
     Raises:
         Forbidden: a public image, or one for another project, by an ordinary user.
         Conflict: the id is taken.
-        TooLarge: too many properties or tags.
+        TooLarge: too many properties, tags, or images in the project.
     """
     may_show(ctx, new.visibility)
     if new.owner is not None and new.owner != ctx.project_id and not ctx.is_admin:
@@ -110,6 +114,7 @@ async def create(image: Image, ctx: Context, new: NewImage) -> ImageRow:
     def insert(db: Db) -> ImageRow:
         if IMAGES.get(db, row.id) is not None:
             raise Conflict(f"Image ID {row.id} already exists.")
+        quotas.check_count_in(image, db, row.owner)
         return IMAGES.insert(db, row)
 
     return await image.store.write(insert)
@@ -135,9 +140,15 @@ async def change(image: Image, row: ImageRow, **values: Any) -> ImageRow:
 
 
 async def set_status(
-    image: Image, image_id: str, status: Status, *, expect: Sequence[Status], **values: Any
+    image: Image,
+    image_id: str,
+    status: Status,
+    *,
+    expect: Sequence[Status],
+    also: Callable[[Db], None] | None = None,
+    **values: Any,
 ) -> ImageRow:
-    """Move an image from one of some states to another.
+    """Move an image from one of some states to another; `also` is done in the same transaction.
 
     Raises:
         Conflict: it is in another state. NotFound: it was deleted meanwhile.
@@ -149,7 +160,10 @@ async def set_status(
             raise not_found(image_id)
         if row.status not in expect:
             raise Conflict(f"Image status transition from {row.status} to {status} is not allowed.")
-        return IMAGES.change(db, image_id, status=status, updated_at=stamp(image.clock.now()), **values)
+        changed = IMAGES.change(db, image_id, status=status, updated_at=stamp(image.clock.now()), **values)
+        if also is not None:
+            also(db)
+        return changed
 
     return await image.store.write(move)
 
@@ -165,7 +179,10 @@ async def remove(image: Image, ctx: Context, image_id: str) -> None:
         raise Forbidden(f"Image {image_id} is protected and cannot be deleted.")
 
     await image.store.write(forget_in, row.id)
-    await image.drop_files(row.id)
+    try:
+        await image.drop_files(row.id)
+    except Failure as error:  # the image is gone all the same; the reconciler removes what no image explains
+        log.warning("the files of a deleted image are still there", image=row.id, error=error.message)
 
 
 def forget_in(db: Db, image_id: str) -> None:

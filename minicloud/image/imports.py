@@ -112,9 +112,12 @@ async def run(image: Image, operation: Operation) -> None:
         source = fetch.stream(method["uri"], image.config.image.import_networks)
     row, blob = await refine.taken_in(image, row, source)
     formats = {"disk_format": row.disk_format, "container_format": row.container_format}
-    await upload.activate(image, row.id, blob, expect=Status.IMPORTING, **formats)
+
+    def succeed(db: Db) -> None:
+        _succeed(db, task, now=stamp(image.clock.now()))
+
+    await upload.activate(image, row.id, blob, expect=Status.IMPORTING, also=succeed, **formats)
     await image.drop_work(row.id)
-    await image.store.write(_succeed, task, now=stamp(image.clock.now()))
 
 
 def _succeed(db: Db, task: Task, *, now: str) -> None:
@@ -127,7 +130,7 @@ def _succeed(db: Db, task: Task, *, now: str) -> None:
 def failed(db: Db, operation: Operation, error: MinicloudError, *, now: str) -> None:
     """What the records say after a failed import."""
     task = TASKS.get(db, operation.arguments["task_id"])
-    if task is None:
+    if task is None or task.status == "success":  # what failed or was killed was the sweeping after it
         return
     TASKS.change(db, task.id, status="failure", message=error.message, updated_at=now)
     row = IMAGES.get(db, task.image_id)

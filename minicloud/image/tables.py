@@ -60,6 +60,11 @@ def m002_metadefs(db: Database) -> None:
     )
 
 
+@migrations()
+def m003_equal_bytes(db: Database) -> None:
+    db["images"].create_index(["hash_value"])
+
+
 class Status(StrEnum):
     """Where an image is. Only active and deactivated ones have bytes."""
 

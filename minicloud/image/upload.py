@@ -7,14 +7,15 @@ the image queued and no file. A killed daemon leaves `saving` and a draft, which
 from __future__ import annotations
 
 import contextlib
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from minicloud.core.context import Context
 from minicloud.core.errors import Conflict, Failure, Gone, Invalid, NotFound
+from minicloud.core.store import Db
 from minicloud.host import filesystem
-from minicloud.image import blobs, images
+from minicloud.image import blobs, images, quotas, sharing
 from minicloud.image.blobs import Blob
 from minicloud.image.formats import INSPECTED_CONTAINERS, Inspection
 from minicloud.image.qcow2_tables import survey
@@ -56,7 +57,8 @@ async def stage(image: Image, ctx: Context, image_id: str, source: AsyncIterator
     try:
         await images.set_status(image, row.id, Status.UPLOADING, expect=(Status.QUEUED,))
         async with back_to_queued(image, row.id, Status.UPLOADING):
-            async with blobs.received(image.staged(row.id), source, limit=image.config.image.size_limit) as blob:
+            limit = quotas.room(image, row.owner, resource=quotas.STAGE)
+            async with blobs.received(image.staged(row.id), source, limit=limit) as blob:
                 pass
             await images.set_status(image, row.id, Status.UPLOADING, expect=(Status.UPLOADING,), size=blob.size)
     finally:
@@ -72,16 +74,28 @@ async def received(
     # on a thread: the first one imports the readers, which takes a tenth of a second
     kind = {"disk_format": row.disk_format or "", "container_format": row.container_format or ""}
     inspection = await filesystem.in_thread(Inspection, **kind)
-    async with blobs.received(path, source, limit=image.config.image.size_limit, inspection=inspection) as blob:
+    limit = quotas.room(image, row.owner)
+    async with blobs.received(path, source, limit=limit, inspection=inspection) as blob:
         await _ask_qemu_too(image, row, path.with_name(path.name + blobs.DRAFT), blob)
         yield blob
 
 
-async def activate(image: Image, image_id: str, blob: Blob, *, expect: Status, **formats: str | None) -> ImageRow:
-    """Let everybody who sees the image have its bytes. Raises `Gone` if it was deleted meanwhile; then the file goes, too."""
+async def activate(
+    image: Image,
+    image_id: str,
+    blob: Blob,
+    *,
+    expect: Status,
+    also: Callable[[Db], None] | None = None,
+    **formats: str | None,
+) -> ImageRow:
+    """Let everybody who sees the image have its bytes; `formats` are those that an import gave it, `also` is done in the
+    same transaction. Raises `Gone` if the image was deleted meanwhile; then the file goes, too."""
+    with filesystem.told("store the image", image.blob(image_id)):
+        await sharing.share(image, image_id, blob)
     try:
         return await images.set_status(
-            image, image_id, Status.ACTIVE, expect=(expect,), size=blob.size, virtual_size=blob.virtual_size,
+            image, image_id, Status.ACTIVE, expect=(expect,), also=also, size=blob.size, virtual_size=blob.virtual_size,
             checksum=blob.checksum, hash_value=blob.hash_value, **formats,
         )  # fmt: skip
     except NotFound:

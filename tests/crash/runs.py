@@ -8,6 +8,7 @@ process with SIGKILL at the n-th point of any kind.
 from __future__ import annotations
 
 import asyncio
+import hashlib
 import json
 import os
 import signal
@@ -18,6 +19,7 @@ from pathlib import Path
 from typing import Any
 
 from minicloud.core.errors import HostFailure
+from minicloud.host import filesystem
 from tests.conftest import Cloud, running_cloud
 from tests.crash.scenarios import SCENARIOS, prepare
 
@@ -74,6 +76,8 @@ def child(folder: Path, scenario: str, at: int | None, mode: str) -> None:
         subject = await before(cloud)
         cloud.world.observer = observer.of_host
         cloud.daemon.operations.observer = observer.of_journal
+        if scenario.startswith("image "):
+            watch_files(observer)
         observer.armed = True
         await act(cloud, subject)
         await cloud.daemon.operations.all_settled()
@@ -85,6 +89,20 @@ def child(folder: Path, scenario: str, at: int | None, mode: str) -> None:
         await cloud.session.close()
 
     _guarded(folder, run)
+
+
+def watch_files(observer: Observer) -> None:
+    """Make a point before and after each piece of file work: the bytes of images come in by many of those."""
+    plain = filesystem.in_thread
+
+    async def watched(what: Callable[..., Any], /, *args: Any, **kwargs: Any) -> Any:
+        observer.of_journal(f"before {what.__qualname__}")
+        try:
+            return await plain(what, *args, **kwargs)
+        finally:
+            observer.of_journal(f"after {what.__qualname__}")
+
+    filesystem.in_thread = watched  # this process ends with the run
 
 
 def recovering_child(folder: Path, at: int | None) -> None:
@@ -99,6 +117,7 @@ def recovering_child(folder: Path, at: int | None) -> None:
         await cloud.daemon.operations.all_settled()
         observer.armed = False
         await cloud.as_demo()
+        await check_images(cloud)
         await check_truth(cloud)
         await cloud.stop()
         await cloud.session.close()
@@ -143,7 +162,9 @@ async def check_truth(cloud: Cloud) -> None:
         held = {disk for disk in domain.disks if not disk.startswith(server["id"])} if domain else set()
         assert attached == told, (attached, told)
         assert domain is None or held == attached, (held, attached)
-        interfaces = (await cloud.demo.get(f"/compute/v2.1/servers/{server['id']}/os-interface"))["interfaceAttachments"]
+        interfaces = (await cloud.demo.get(f"/compute/v2.1/servers/{server['id']}/os-interface"))[
+            "interfaceAttachments"
+        ]
         ports = {one["port_id"] for one in interfaces}
         assert domain is None or set(domain.ports) == ports, (domain, ports)
     await check_stored(cloud)
@@ -152,7 +173,30 @@ async def check_truth(cloud: Cloud) -> None:
     await cloud.daemon.operations.all_settled()
     assert await snapshot(cloud) == first, "a second start changed something"
     await cloud.as_demo()
+    await check_images(cloud)
     await check_emptied(cloud)
+
+
+async def check_images(cloud: Cloud) -> None:
+    """Records in final states, files that are theirs and nothing else, imports that tell what became of them."""
+    images = (await cloud.admin.get("/image/v2/images?limit=1000"))["images"]
+    assert {one["status"] for one in images} <= {"queued", "uploading", "active"}, images
+    for room, status in (("images", "active"), ("staging", "uploading")):
+        found = {path.name for path in files_of(cloud, room)}
+        assert found == {one["id"] for one in images if one["status"] == status}, (room, found, images)
+    for one in images:
+        if one["status"] == "active":
+            data = (cloud.config.state / "images" / one["id"]).read_bytes()
+            assert (one["size"], one["checksum"]) == (len(data), hashlib.md5(data).hexdigest()), one
+        for task in (await cloud.admin.get(f"/image/v2/images/{one['id']}/tasks"))["tasks"]:
+            assert task["status"] == ("success" if one["status"] == "active" else "failure"), (one, task)
+        assert one.get("os_glance_importing_to_stores", "") == "", one
+
+
+def files_of(cloud: Cloud, room: str) -> list[Path]:
+    """What lies in a folder, but for drafts: those of a killed daemon go by themselves, an hour later."""
+    found = (cloud.config.state / room).rglob("*")
+    return [path for path in found if not (path.name.startswith(".") and path.name.endswith(".new"))]
 
 
 async def check_stored(cloud: Cloud) -> None:
@@ -192,6 +236,8 @@ async def check_emptied(cloud: Cloud) -> None:
     for volume in (await cloud.demo.get(root))["volumes"]:
         await cloud.demo.delete(f"{root}/{volume['id']}?cascade=true", expect=202)
     await cloud.daemon.operations.all_settled()
+    for image in (await cloud.demo.get("/image/v2/images?name=crash"))["images"]:
+        await cloud.demo.delete(f"/image/v2/images/{image['id']}", expect=204)
     wanted = json.loads((cloud.folder / "template.json").read_text())
     assert await remains(cloud) == wanted
 
@@ -210,7 +256,7 @@ async def remains(cloud: Cloud) -> dict[str, Any]:
         "ports": sorted(one["device_owner"] for one in ports),
         "files": sorted(
             str(path.relative_to(cloud.config.state))
-            for room in ("servers", "volumes", "snapshots")
-            for path in (cloud.config.state / room).rglob("*")
+            for room in ("servers", "volumes", "snapshots", "images", "staging")
+            for path in files_of(cloud, room)
         ),
     }

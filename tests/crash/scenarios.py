@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import gzip
 import json
 from collections.abc import Awaitable, Callable
 from typing import Any
 
+from minicloud.host import qcow2
 from tests.conftest import Cloud
+from tests.image.corpus import sparse_vmdk
 
 IMAGE_BYTES = b"\x00" * 4096
 Before = Callable[[Cloud], Awaitable[Any]]
@@ -130,11 +133,15 @@ async def volume_with_snapshot(cloud: Cloud) -> tuple[str, str]:
 
 async def create_volume_of_image(cloud: Cloud, _: None) -> None:
     image = (await cloud.demo.get("/image/v2/images?name=tiny"))["images"][0]["id"]
-    await cloud.demo.post(f"/volume/v3/{cloud.demo.project_id}/volumes", {"volume": {"size": 1, "imageRef": image}}, expect=202)
+    await cloud.demo.post(
+        f"/volume/v3/{cloud.demo.project_id}/volumes", {"volume": {"size": 1, "imageRef": image}}, expect=202
+    )
 
 
 async def clone_volume(cloud: Cloud, volume: str) -> None:
-    await cloud.demo.post(f"/volume/v3/{cloud.demo.project_id}/volumes", {"volume": {"source_volid": volume}}, expect=202)
+    await cloud.demo.post(
+        f"/volume/v3/{cloud.demo.project_id}/volumes", {"volume": {"source_volid": volume}}, expect=202
+    )
 
 
 async def delete_volume(cloud: Cloud, volume: str) -> None:
@@ -163,8 +170,62 @@ async def delete_snapshot(cloud: Cloud, subject: tuple[str, str]) -> None:
 
 
 async def revert_volume(cloud: Cloud, subject: tuple[str, str]) -> None:
-    path, headers = f"/volume/v3/{cloud.demo.project_id}/volumes/{subject[0]}/action", {"OpenStack-API-Version": "volume 3.40"}
+    path, headers = (
+        f"/volume/v3/{cloud.demo.project_id}/volumes/{subject[0]}/action",
+        {"OpenStack-API-Version": "volume 3.40"},
+    )
     await cloud.demo.post(path, {"revert": {"snapshot_id": subject[1]}}, headers=headers, expect=202)
+
+
+async def image_record(cloud: Cloud, disk_format: str = "qcow2") -> str:
+    body = {"name": "crash", "disk_format": disk_format, "container_format": "bare"}
+    return str((await cloud.demo.post("/image/v2/images", body, expect=201))["id"])
+
+
+async def put_bytes(cloud: Cloud, image: str, data: bytes, *, to: str) -> None:
+    headers = {"Content-Type": "application/octet-stream"}
+    await cloud.demo.put(f"/image/v2/images/{image}/{to}", data=data, headers=headers)
+
+
+async def image_without_bytes(cloud: Cloud) -> str:
+    return await image_record(cloud)
+
+
+async def image_with_bytes(cloud: Cloud) -> str:
+    image = await image_record(cloud)
+    await upload_image(cloud, image)
+    return image
+
+
+async def staged_image(cloud: Cloud) -> str:
+    image = await image_record(cloud)
+    await put_bytes(cloud, image, gzip.compress(blank_qcow2(cloud)), to="stage")
+    return image
+
+
+async def staged_vmdk(cloud: Cloud) -> str:
+    image = await image_record(cloud, "vmdk")
+    await put_bytes(cloud, image, sparse_vmdk(), to="stage")
+    return image
+
+
+def blank_qcow2(cloud: Cloud) -> bytes:
+    path = cloud.folder / "blank.qcow2"
+    qcow2.write_blank(path, size=16 * 1024**2)
+    return path.read_bytes()
+
+
+async def upload_image(cloud: Cloud, image: str) -> None:
+    await put_bytes(cloud, image, blank_qcow2(cloud), to="file")
+
+
+async def import_image(cloud: Cloud, image: str) -> None:
+    body = {"method": {"name": "glance-direct"}}
+    await cloud.demo.post(f"/image/v2/images/{image}/import", body, expect=202)
+
+
+async def delete_image(cloud: Cloud, image: str) -> None:
+    await cloud.demo.delete(f"/image/v2/images/{image}")
 
 
 SCENARIOS: dict[str, tuple[Before, Act]] = {
@@ -175,6 +236,10 @@ SCENARIOS: dict[str, tuple[Before, Act]] = {
     "interface attach": (server_alone, attach_interface),
     "interface detach": (server_with_two_ports, detach_interface),
     "volume create": (nothing, create_volume),
+    "image upload": (image_without_bytes, upload_image),
+    "image import": (staged_image, import_image),
+    "image conversion": (staged_vmdk, import_image),
+    "image delete": (image_with_bytes, delete_image),
     "volume of image": (nothing, create_volume_of_image),
     "volume clone": (volume_alone, clone_volume),
     "volume delete": (volume_alone, delete_volume),

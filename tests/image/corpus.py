@@ -46,6 +46,14 @@ async def plain(folder: Path, format: str, *, options: tuple[str, ...] = ()) -> 
     return target.read_bytes()
 
 
+def sparse_vmdk() -> bytes:
+    """A sparse VMDK's header and description, as far as readers of headers look."""
+    text = b'# Disk DescriptorFile\nversion=1\nCID=1\nparentCID=ffffffff\ncreateType="monolithicSparse"\n'
+    text += b'RW 2048 SPARSE "disk.vmdk"\n'
+    head = struct.pack("<4sIIQQQQIQQQB", b"KDMV", 1, 3, 2048, 128, 1, 20, 512, 21, 26, 128, 0)
+    return head.ljust(512, b"\0") + text.ljust(20 * 512, b"\0") + bytes(107 * 512)
+
+
 def at(offset: int, value: bytes) -> Callable[[bytes, Path], bytes]:
     """Other bytes at an offset (from the end, if negative)."""
 

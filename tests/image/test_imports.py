@@ -7,7 +7,6 @@ import gzip
 import hashlib
 import io
 import lzma
-import struct
 import tarfile
 from collections.abc import AsyncIterator
 from pathlib import Path
@@ -21,6 +20,7 @@ from minicloud.config import Config, Paths
 from minicloud.config import Image as ImageConfig
 from minicloud.image import Image
 from tests.door import Door, open_door
+from tests.image.corpus import sparse_vmdk
 from tests.image.test_images import NOWHERE, made, send, uploaded
 from tests.image.test_uploads import files
 
@@ -191,14 +191,6 @@ async def test_a_bomb_ends_at_the_limit(tmp_path: Path) -> None:
     async with open_door(tmp_path, lambda *built: [Image(*built)], config) as door:
         for pack in PACKED.values():
             assert "larger than the limit" in (await imported(door, pack(b"\1" * 50_000_000)))[1]
-
-
-def sparse_vmdk() -> bytes:
-    """A sparse VMDK's header and description, as far as readers of headers look."""
-    text = b'# Disk DescriptorFile\nversion=1\nCID=1\nparentCID=ffffffff\ncreateType="monolithicSparse"\n'
-    text += b'RW 2048 SPARSE "disk.vmdk"\n'
-    head = struct.pack("<4sIIQQQQIQQQB", b"KDMV", 1, 3, 2048, 128, 1, 20, 512, 21, 26, 128, 0)
-    return head.ljust(512, b"\0") + text.ljust(20 * 512, b"\0") + bytes(107 * 512)
 
 
 def ova(*names: str, data: bytes) -> bytes:

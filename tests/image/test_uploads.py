@@ -146,3 +146,32 @@ async def test_what_a_killed_daemon_left_is_taken_back_at_the_next_start(tmp_pat
     async with open_door(tmp_path, lambda *built: [Image(*built)]) as door:
         assert files(door) == [kept["id"]]
         assert (await door.client("alice").get(f"/image/v2/images/{cut['id']}"))["status"] == "queued"
+
+
+async def test_equal_bytes_lie_on_the_disk_once_and_outlive_each_other(door: Door) -> None:
+    alice, bob, folder = door.client("alice"), door.client("bob"), door.config.state / "images"
+    one, two, other = await uploaded(alice, b"same"), await uploaded(bob, b"same"), await uploaded(bob, b"else")
+    assert (folder / one["id"]).samefile(folder / two["id"])
+    assert (folder / other["id"]).stat().st_nlink == 1
+    await alice.delete(f"/image/v2/images/{one['id']}", expect=204)
+    assert (await bob.get(f"/image/v2/images/{two['id']}/file")).body == b"same"
+    assert (folder / two["id"]).stat().st_nlink == 1
+
+
+async def test_a_project_has_no_more_than_its_quota(tmp_path: Path) -> None:
+    settings = ImageConfig(quota_images=3, quota_mib=2, quota_staged_mib=1)
+    config = Config(paths=Paths(state=str(tmp_path)), image=settings)
+    async with open_door(tmp_path, lambda *built: [Image(*built)], config) as door:
+        alice, mib = door.client("alice"), 1024**2
+        first, second, third = [await made(alice) for _ in range(3)]
+        await alice.post("/image/v2/images", {"name": "one too many"}, expect=413)
+        await uploaded(door.client("bob"), bytes(mib))
+        await send(alice, first["id"], bytes(mib), expect=204)
+        await send(alice, second["id"], bytes(mib + 1), expect=413)
+        await send(alice, second["id"], bytes(mib), expect=204)
+        await send(alice, third["id"], b"x", expect=413)
+        await send(alice, third["id"], bytes(mib + 1), to="stage", expect=413)
+        usage = (await alice.get("/image/v2/info/usage"))["usage"]
+        assert usage["image_count_total"] == {"limit": 3, "usage": 3}
+        assert usage["image_size_total"] == {"limit": 2, "usage": 2}
+        assert usage["image_count_uploading"] == {"limit": -1, "usage": 0}

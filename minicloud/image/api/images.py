@@ -7,7 +7,7 @@ import re
 from typing import TYPE_CHECKING, Any
 
 from minicloud.api.paging import listed, page_of
-from minicloud.api.policy import ANYONE, MEMBER, READER
+from minicloud.api.policy import MEMBER, READER
 from minicloud.api.route import Call, Listed, Reply, Route
 from minicloud.api.schema import Schema
 from minicloud.core.errors import Forbidden, Invalid, NotFound, TooLarge, UnsupportedMedia
@@ -222,11 +222,6 @@ async def reactivate_image(image: Image, call: Call) -> None:
     await images.reactivate(image, call.ctx, call.params["image_id"])
 
 
-async def show_usage(image: Image, call: Call) -> Reply:
-    """Use and limits of the caller's project: nothing is limited but the size of one image."""
-    return Reply({"usage": {}})
-
-
 ONE = "/images/{image_id}"
 ROUTES = [
     Route("POST", "/images", create_image, body=IMAGE, status=201, policy=MEMBER, rule="add_image"),
@@ -238,5 +233,4 @@ ROUTES = [
     Route("DELETE", ONE + "/tags/{tag}", delete_tag, status=204, policy=MEMBER, rule="modify_image"),
     Route("POST", ONE + "/actions/deactivate", deactivate_image, status=204, policy=MEMBER, rule="deactivate"),
     Route("POST", ONE + "/actions/reactivate", reactivate_image, status=204, policy=MEMBER, rule="reactivate"),
-    Route("GET", "/info/usage", show_usage, policy=ANYONE, scopes=(), rule="-"),
 ]

@@ -20,7 +20,7 @@ from minicloud.api.schema import (
     string,
 )
 from minicloud.core.errors import Invalid
-from minicloud.image import imports
+from minicloud.image import imports, quotas
 from minicloud.image.imports import METHODS
 from minicloud.image.tables import Task
 
@@ -95,6 +95,11 @@ async def show_stores_detail(image: Image, call: Call) -> Reply:
     return Reply({"stores": [{"id": "file", "type": "file", "default": "true", "properties": {}}]})
 
 
+async def show_usage(image: Image, call: Call) -> Reply:
+    """What the caller's project uses of its quotas; sizes in MiB."""
+    return Reply({"usage": quotas.usage(image, call.ctx.project_id) if call.ctx.project_id else {}})
+
+
 async def list_image_tasks(image: Image, call: Call) -> Reply:
     """An image's imports."""
     return Reply({"tasks": [_shown(one) for one in imports.of_image(image, call.ctx, call.params["image_id"])]})
@@ -126,6 +131,7 @@ ROUTES = [
     Route("GET", "/info/import", show_import_methods, policy=ANYONE, scopes=(), rule="-"),
     Route("GET", "/info/stores", show_stores, policy=ANYONE, scopes=(), rule="-"),
     Route("GET", "/info/stores/detail", show_stores_detail, policy=ADMIN_OR_SERVICE, rule="stores_info_detail"),
+    Route("GET", "/info/usage", show_usage, policy=ANYONE, scopes=(), rule="-"),
     Route("GET", "/tasks", list_tasks, view=TASKS_VIEW, many=True, policy=ADMIN, rule="tasks_api_access"),
     Route("POST", "/tasks", create_task, policy=ADMIN, rule="tasks_api_access"),
     Route("GET", "/tasks/{task_id}", show_task, policy=ADMIN, rule="tasks_api_access"),
