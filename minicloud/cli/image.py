@@ -52,7 +52,7 @@ def list_images(file: Path | None, state: Path | None, fake: bool, remote: bool)
 )
 @click.option("--print-path", is_flag=True, help="Print nothing but the path, not even the progress.")
 def get_image(name: str, mirror: str | None, cache: Path, print_path: bool) -> None:
-    """Get a well-known cloud image, such as debian/13, and check that it is whole and the project's."""
+    """Get the well-known cloud image NAME, such as debian/13, and check that it is whole and the project's."""
     from minicloud.guest import catalogue
 
     with contextlib.ExitStack() as stack:
@@ -62,7 +62,8 @@ def get_image(name: str, mirror: str | None, cache: Path, print_path: bool) -> N
             if print_path or not total:
                 return
             if not bars:
-                bar = click.progressbar(length=total, label=name, file=click.get_text_stream("stderr"))
+                stderr = click.get_text_stream("stderr")
+                bar: Any = click.progressbar(range(0), length=total, label=name, file=stderr)
                 bars.append(stack.enter_context(bar))
             bars[0].update(have - bars[0].pos)
 
