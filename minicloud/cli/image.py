@@ -7,6 +7,7 @@ they do with the stock clients: `get` and `build` print a path for `openstack im
 from __future__ import annotations
 
 import contextlib
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -62,8 +63,7 @@ def get_image(name: str, mirror: str | None, cache: Path, print_path: bool) -> N
             if print_path or not total:
                 return
             if not bars:
-                stderr = click.get_text_stream("stderr")
-                bar: Any = click.progressbar(range(0), length=total, label=name, file=stderr)
+                bar: Any = click.progressbar(length=total, label=name, file=sys.stderr)
                 bars.append(stack.enter_context(bar))
             bars[0].update(have - bars[0].pos)
 
