@@ -25,6 +25,8 @@ class Api:
     public_url: str = ""
     """What clients use, when it is not `http://listen:port` (a proxy in front, a name)."""
     region: str = "RegionOne"
+    policy_file: str = ""
+    """Rules in oslo.policy's syntax; `policy.yaml` in the state folder, if it is there."""
 
 
 @dataclass(frozen=True)
@@ -121,6 +123,11 @@ class Config:
     volume: Volume = field(default_factory=Volume)
     fake: bool = False
     log_json: bool = False
+
+    @property
+    def policy_file(self) -> Path:
+        """Where the operator's own rules stand, if they have any."""
+        return Path(self.api.policy_file) if self.api.policy_file else self.state / "policy.yaml"
 
     @property
     def state(self) -> Path:

@@ -23,7 +23,9 @@ import structlog
 from aiohttp import web
 
 from minicloud import __version__
+from minicloud.api import policy_file
 from minicloud.api.app import Api
+from minicloud.api.policy import Policy
 from minicloud.compute import Compute
 from minicloud.config import Config
 from minicloud.core import operations, quota, trace
@@ -205,8 +207,16 @@ class Daemon:
         os.pwrite(handle, str(os.getpid()).encode(), 0)
         self._lock = handle
 
+    def _rules(self) -> dict[str, Policy]:
+        """The operator's own policies."""
+        path = self.config.policy_file
+        if not self.config.api.policy_file and not path.exists():
+            return {}
+        return policy_file.read(path, [route for service in self.services for route in service.routes])
+
     async def _open_door(self) -> None:
-        api = Api(self.services, self.identity.authenticate, self.tracer, health=self._health)
+        rules = await asyncio.to_thread(self._rules)
+        api = Api(self.services, self.identity.authenticate, self.tracer, health=self._health, rules=rules)
         self._runner = web.AppRunner(api.application(), access_log=None, shutdown_timeout=STOP_SECONDS)
         await self._runner.setup()
         try:

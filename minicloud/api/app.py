@@ -18,10 +18,10 @@ import structlog
 from aiohttp import web
 from yarl import URL
 
-from minicloud.api import faults
+from minicloud.api import faults, policy_file
 from minicloud.api.dialect import Dialect
 from minicloud.api.openapi import document
-from minicloud.api.policy import ANYONE
+from minicloud.api.policy import ANYONE, Policy
 from minicloud.api.route import Call, Listed, Reply, Route
 from minicloud.api.versions import Version, printed, version, within
 from minicloud.core.context import Context, new_request_id
@@ -170,6 +170,7 @@ class Api:
         services: those with routes.
         authenticate: the identity service's.
         describe: what `GET /` and `GET /healthz` tell.
+        rules: policies by rule that stand for those of the routes.
     """
 
     def __init__(
@@ -179,9 +180,11 @@ class Api:
         tracer: Tracer,
         *,
         health: Callable[[], Mapping[str, Any]] = dict,
+        rules: Mapping[str, Policy] | None = None,
     ) -> None:
         self._services = [one for one in services if one.dialect is not None]
         self._authenticate, self._tracer, self._health = authenticate, tracer, health
+        self._rules = rules or {}
         self._tasks: set[asyncio.Task[None]] = set()
 
     def application(self) -> web.Application:
@@ -193,7 +196,7 @@ class Api:
         endpoints: dict[str, _Endpoint] = {}
         for service in self._services:
             dialect: Dialect = service.dialect
-            for route in service.routes:
+            for route in policy_file.applied(service.routes, self._rules):
                 for path in _paths(dialect, route):
                     endpoint = endpoints.setdefault(path, _Endpoint(self, service, dialect, path))
                     endpoint.routes[route.method].append(route)

@@ -25,6 +25,7 @@ COMMANDS = {
     "why": ("why:why", "Show why something was refused or failed."),
     "ops": ("ops:ops", "List long work: under way, stuck, and past."),
     "doctor": ("doctor:doctor", "Check this machine, with a fix for each finding."),
+    "policy": ("policy:policy", "Explain who may do what."),
     "routes": ("routes:routes", "List every URL with the code behind it."),
 }
 """Command -> where it is and what it does; the help is here so that listing all loads none."""

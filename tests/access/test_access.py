@@ -147,7 +147,7 @@ def may(right: Right, person: Person, *, inside: bool, owner: bool) -> bool:
     """Whether the table lets a person reach a thing that is in the scope of their token (`inside`) or of the user (`owner`)."""
     if "all" in right.who:
         return True
-    if person.scope == "none" or right.scopes and (person.scope or "project") not in right.scopes:
+    if person.scope == "none" or (right.scopes and (person.scope or "project") not in right.scopes):
         return False
     return any(_fits(one, person, inside=inside, owner=owner) for one in right.who)
 
@@ -160,7 +160,7 @@ def _fits(alternative: str, person: Person, *, inside: bool, owner: bool) -> boo
         return False
     if where == "user":
         return owner
-    return not where or where == person.scope and (inside or where == "system")
+    return not where or (where == person.scope and (inside or where == "system"))
 
 
 def expected(town: Town, place: Place, right: Right, person: Person) -> bool:
@@ -175,7 +175,7 @@ def expected(town: Town, place: Place, right: Right, person: Person) -> bool:
     )  # the body names demo or their domain
     demos = town.is_own(place) or bool(named & DEMOS) or _of_a_domain(place)
     in_the_domain = place.service == "identity" and person.scope == "project" and "project_id" not in named
-    inside = person.inside or not demos or in_the_domain and "any@project" in right.who
+    inside = person.inside or not demos or (in_the_domain and "any@project" in right.who)
     own = not told and not named & {"user_id", "credential_id"}
     return may(right, person, inside=inside, owner=person.owner or own)
 
@@ -261,7 +261,7 @@ async def _welcomed(town: Town, place: Place, right: Right, person: Person) -> l
         answer = await town.ask(place, person.client, json=wrong, headers=media(place))
     else:
         answer = await town.ask(place, person.client, path=town.path(place, lambda name: NOBODY), headers=media(place))
-    if answer.status in (401, 403) and "all" not in right.who or answer.status >= 500 and answer.status != 501:
+    if (answer.status in (401, 403) and "all" not in right.who) or (answer.status >= 500 and answer.status != 501):
         return [f"got {answer.status} instead of an answer: {answer.body!r:.150}"]
     return []
 
