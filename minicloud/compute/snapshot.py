@@ -35,8 +35,9 @@ async def accept(compute: Compute, ctx: Context, server_id: str, *, name: str, p
         ctx,
         name=name,
         properties={
-            **inherited, **properties, "image_type": "snapshot", "instance_uuid": server.id, "user_id": server.user_id,
+            **inherited, "image_type": "snapshot", "instance_uuid": server.id, "user_id": server.user_id,
             "base_image_ref": server.image_id or "", "image_location": "snapshot", "image_state": "available",
+            **properties,  # the caller's words count most, as Nova has it
         },
         disk_format=IMAGE_FORMAT,
         min_disk=root.size_gb or 0,

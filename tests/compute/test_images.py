@@ -14,6 +14,9 @@ async def test_an_image_made_of_a_server_is_found_described_and_removed(yard: Ya
     made = await yard.act(server_id, {"createImage": {"name": "mine", "metadata": {"a": "b"}}})
     path = f"{IMAGES}/{made['image_id']}"
     image = (await yard.demo.get(path))["image"]
+    other = await yard.act(server_id, {"createImage": {"name": "other", "metadata": {"image_type": "mine"}}})
+    assert (await yard.demo.get(f"{IMAGES}/{other['image_id']}/metadata/image_type"))["meta"] == {"image_type": "mine"}
+    await yard.demo.delete(f"{IMAGES}/{other['image_id']}", expect=204)
     assert (image["name"], image["status"], image["progress"], image["server"]["id"]) == ("mine", "ACTIVE", 100, server_id)
     assert image["metadata"]["a"] == "b"
     assert [link["rel"] for link in image["links"]] == ["self", "bookmark", "alternate"]
