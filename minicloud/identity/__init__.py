@@ -89,6 +89,7 @@ class Identity:
         self.throttle = Throttle(
             self.clock, failures=self.options.login_failures, window=self.options.login_window_seconds
         )
+        self.used_codes: dict[tuple[str, str], float] = {}
         self._known: OrderedDict[str, Rights] = OrderedDict()
         self._catalogues: dict[tuple[Scope, str, str], Catalogue] = {}
 

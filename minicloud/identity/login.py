@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 from minicloud.core.clock import moment, stamp
 from minicloud.core.errors import Forbidden, Invalid, Unauthenticated
 from minicloud.core.store import Db
-from minicloud.identity import rights, trusts
+from minicloud.identity import factors, rights, trusts
 from minicloud.identity.tables import (
     APPLICATION_CREDENTIALS,
     PROJECTS,
@@ -30,8 +30,8 @@ from minicloud.identity.tokens import REFUSAL, SYSTEM, UNSCOPED, Scope, Token, n
 if TYPE_CHECKING:
     from minicloud.identity import Identity
 
-METHODS = ("password", "token", "application_credential")
-"""What is offered; a second factor and federation are not."""
+METHODS = ("password", "token", "application_credential", "totp")
+"""What is offered; federation is not."""
 
 CREDENTIAL = "application_credential"
 
@@ -65,7 +65,7 @@ async def log_in(identity: Identity, *, proofs: Mapping[str, Any], methods: Sequ
             raise Invalid(f"Cannot log in: the block {method} is missing.")
     if not wanted:
         raise Invalid("Cannot log in: no method was given.")
-    prove = {"password": _by_password, "token": _by_token, CREDENTIAL: _by_credential}
+    prove = {"password": _by_password, "token": _by_token, CREDENTIAL: _by_credential, "totp": _by_code}
     found = [await prove[method](identity, proofs[method], address) for method in wanted]
     if len({one.user.id for one in found}) > 1:
         raise Unauthenticated(REFUSAL)
@@ -75,6 +75,8 @@ async def log_in(identity: Identity, *, proofs: Mapping[str, Any], methods: Sequ
         next((one.parent for one in found if one.parent), None),
         next((one.credential for one in found if one.credential), None),
     )
+    if not factors.suffice(proof.user, proof.methods):
+        raise Unauthenticated(REFUSAL)
     trust_id = trusts.asked_for(scope)
     if trust_id is None:
         token = identity.store.read(_issue, identity, proof, scope)
@@ -116,6 +118,20 @@ async def _by_token(identity: Identity, block: Mapping[str, Any], address: str) 
         raise Forbidden("Cannot make a token of one that an application credential or a trust gave.")
     user = identity.store.read(USERS.need, parent.user_id)
     return Proof(user, ("token", *parent.methods), parent)
+
+
+async def _by_code(identity: Identity, block: Mapping[str, Any], address: str) -> Proof:
+    told = block.get("user")
+    if not isinstance(told, Mapping) or not isinstance(told.get("passcode"), str):
+        raise Invalid("Cannot log in: the totp block needs a user with a passcode.")
+    account, user = identity.store.read(_named_user, told)
+    identity.throttle.check(account, address)
+    matched = user is not None and factors.takes_code(identity, user, told["passcode"])
+    if user is None or not matched or not identity.store.read(is_alive, user):
+        identity.throttle.failed(account, address)
+        raise Unauthenticated(REFUSAL)
+    identity.throttle.passed(account, address)
+    return Proof(user, ("totp",))
 
 
 async def _by_credential(identity: Identity, block: Mapping[str, Any], address: str) -> Proof:

@@ -27,6 +27,7 @@ PROOFS = Schema(
     Field("password", OBJECT, create=OPTIONAL),
     Field("token", OBJECT, create=OPTIONAL),
     Field("application_credential", OBJECT, create=OPTIONAL),
+    Field("totp", OBJECT, create=OPTIONAL),
     extra=True,
 )
 AUTH = Schema("auth", Field("identity", PROOFS, create=REQUIRED), Field("scope", ANY, create=OPTIONAL), extra=True)

@@ -21,7 +21,21 @@ if TYPE_CHECKING:
 OPTIONS = Type(
     {
         "type": "object",
-        "properties": {"lock_password": {"type": ["boolean", "null"]}},
+        "properties": {
+            "lock_password": {"type": ["boolean", "null"]},
+            "multi_factor_auth_enabled": {"type": ["boolean", "null"]},
+            "multi_factor_auth_rules": {
+                "type": ["array", "null"],
+                "maxItems": 16,
+                "items": {
+                    "type": "array",
+                    "minItems": 1,
+                    "maxItems": 8,
+                    "uniqueItems": True,
+                    "items": {"type": "string", "minLength": 1, "maxLength": 64},
+                },
+            },
+        },
         "additionalProperties": False,
     }
 )
