@@ -6,10 +6,12 @@ runs on threads; memory is bounded by the piece.
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import hashlib
 import os
 from collections.abc import AsyncIterator
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 from typing import IO
@@ -18,9 +20,10 @@ from minicloud.core.errors import TooLarge
 from minicloud.host import filesystem
 from minicloud.image.formats import Inspection
 
-PIECE = 1024 * 1024
-ZEROS = bytes(PIECE)
+PIECE = 256 * 1024
+ZEROS = bytes(2 * PIECE)
 MODE = 0o444
+_HASHING = ThreadPoolExecutor(max_workers=2, thread_name_prefix="hashes")
 DRAFT = ".new"
 """End of a draft's name: the start removes what a killed daemon left."""
 
@@ -46,17 +49,24 @@ class _Writer:
         self.size = 0
 
     def feed(self, piece: bytes) -> None:
-        if piece == ZEROS[: len(piece)]:  # holes stay holes
+        # beside the other hash: they are what an upload costs, and both run without the interpreter's lock
+        first = _HASHING.submit(self._md5.update, piece)
+        try:
+            self._keep(piece)
+            self._sha512.update(piece)
+            if self._inspection is not None:
+                self._inspection.feed(piece)
+            self.size += len(piece)
+        finally:
+            first.result()
+
+    def _keep(self, piece: bytes) -> None:
+        if piece.startswith(ZEROS[:64]) and piece == ZEROS[: len(piece)]:  # holes stay holes
             self._file.seek(len(piece), os.SEEK_CUR)
         else:
             view = memoryview(piece)
             while view:
                 view = view[self._file.write(view) :]
-        self._md5.update(piece)
-        self._sha512.update(piece)
-        if self._inspection is not None:
-            self._inspection.feed(piece)
-        self.size += len(piece)
 
     def finish(self) -> Blob:
         virtual_size = None if self._inspection is None else self._inspection.finish()
@@ -71,15 +81,17 @@ class _Writer:
 
 
 async def pieces(source: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
-    """The same bytes in pieces of one size, so that each is worth a trip to a thread."""
-    waiting = bytearray()
+    """The same bytes in pieces of `PIECE` and a little more, so that each is worth a trip to a thread."""
+    waiting: list[bytes] = []
+    size = 0
     async for some in source:
-        waiting += some
-        while len(waiting) >= PIECE:
-            yield bytes(waiting[:PIECE])
-            del waiting[:PIECE]
-    if waiting:
-        yield bytes(waiting)
+        waiting.append(some)
+        size += len(some)
+        if size >= PIECE:
+            yield b"".join(waiting)
+            waiting, size = [], 0
+    if size:
+        yield b"".join(waiting)
 
 
 @contextlib.asynccontextmanager
@@ -106,13 +118,23 @@ async def received(
 
 async def _write(draft: Path, source: AsyncIterator[bytes], *, limit: int, inspection: Inspection | None) -> Blob:
     writer = await filesystem.in_thread(_Writer, draft, inspection)
+    feeding: asyncio.Task[None] | None = None
+    size = 0
     try:
         async for piece in pieces(source):
-            if writer.size + len(piece) > limit:
+            size += len(piece)
+            if size > limit:
                 raise TooLarge(f"Cannot take the image data: it is larger than the limit of {limit} bytes.")
-            await filesystem.in_thread(writer.feed, piece)
+            if feeding is not None:
+                await feeding
+            # the next piece comes in while this one is hashed
+            feeding = asyncio.create_task(filesystem.in_thread(writer.feed, piece))
+        if feeding is not None:
+            await feeding
         return await filesystem.in_thread(writer.finish)
     finally:
+        if feeding is not None:
+            await asyncio.wait([feeding])
         await filesystem.in_thread(writer.close)
 
 

@@ -20,6 +20,7 @@ from pathlib import Path
 import libvirt
 
 from minicloud.host.run import run
+from tests.bench import images
 from tests.bench.measure import Figure, Served, ask, bare_handler, login, machine, ratio, served
 
 LAUNCHES = 5
@@ -171,6 +172,8 @@ async def main(*, fake: bool, image: Path) -> int:
             token = await asyncio.to_thread(login, one.url)
             server, took = await launches(one, token, image, folder, fake=fake)
             figures += await rates(one, token, server)
+            figures += await images.copying(one, token, folder)
+            figures.append(await images.parallel(one, token, size=1024**3))
             if not fake:
                 raw = await raw_launches(server, folder)
                 ours, floor = statistics.median(took), statistics.median(raw)
