@@ -48,6 +48,8 @@ from minicloud.volume import Volume
 
 log = structlog.get_logger(__name__)
 M_TRIM_THRESHOLD, M_MMAP_THRESHOLD, M_ARENA_MAX = -1, -3, -8
+STUCK_SECONDS = 30.0
+"""How often what could not be taken back is tried again."""
 STOP_SECONDS = 1.0
 """How long requests under way may take to end when the daemon stops."""
 
@@ -125,6 +127,7 @@ class Daemon:
             self.reconcilers = [one for service in self.services for one in service.reconcilers()]
             for one in self.reconcilers:
                 await one.once()
+            self.reconcilers.append(Reconciler("operations", self.operations.retry_stuck, every=STUCK_SECONDS))
             await self._open_door()
         except BaseException:
             await self.stop()

@@ -279,6 +279,7 @@ async def build(compute: Compute, op: Operation) -> None:
     from minicloud.compute import nic_of
 
     server = compute.row_of(op.subject)
+    await compute.hypervisor.ready()  # else everything would be made, and could not be taken back without it
     await _claim(compute, op, server)
     await compute.doing(server, Task.NETWORKING)
     for nic in server.nics:

@@ -8,7 +8,7 @@ creates) or run again from its start (what removes); nothing resumes in the midd
 
 One live operation per subject: the loser gets `Conflict`. A kind that `interrupts` (delete) may be enlisted over a live
 one; the live one sees it at its next record, unwinds, and the waiting one goes on. An undo that fails again and again
-leaves the operation *stuck*: visible (`minicloud ops`), tried again at boot, its subject locked.
+leaves the operation *stuck*: visible (`minicloud ops`), tried again now and then and at boot, its subject locked.
 """
 
 from __future__ import annotations
@@ -404,6 +404,19 @@ class Operations:
             else:
                 error = Interrupted(row.error or f"The daemon was stopped during {row.kind}.")
                 operation = self._of(row)
+                task = asyncio.create_task(self._resume_unwinding(operation, error), name=f"undo {row.subject}")
+                self._running[row.subject] = (operation, task)
+                undoing.append(task)
+        await asyncio.gather(*undoing)
+
+    async def retry_stuck(self) -> None:
+        """Try once more to unwind what is stuck: what stood in its way (a hypervisor that was away) may be gone. Called
+        by a loop of the daemon; returns when all tries are over."""
+        undoing: list[Awaitable[None]] = []
+        for row in self.listed():
+            if row.state is State.STUCK and row.subject not in self._running and row.kind in self._kinds:
+                operation = self._of(row)
+                error = Interrupted(row.error or f"The daemon was stopped during {row.kind}.")
                 task = asyncio.create_task(self._resume_unwinding(operation, error), name=f"undo {row.subject}")
                 self._running[row.subject] = (operation, task)
                 undoing.append(task)

@@ -140,6 +140,9 @@ class Hypervisor(Protocol):
     def capabilities(self) -> Capabilities:
         """What `open` found; raises `Unavailable` before the first connection."""
 
+    async def ready(self) -> None:
+        """Returns if machines can be made at this moment; raises `Unavailable` if the hypervisor can't be reached."""
+
     def on_event(self, callback: Callable[[DomainEvent], None]) -> None:
         """Have `callback` called on the loop for each change of power; after a reconnect everything is told anew."""
 

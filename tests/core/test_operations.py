@@ -171,6 +171,19 @@ async def test_an_undo_that_never_works_is_stuck_locks_its_subject_and_is_tried_
     await second.stop()
 
 
+async def test_what_is_stuck_is_taken_back_once_nothing_stands_in_the_way(
+    engine: Engine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(journal, "UNDO_PAUSES", (0.0, 0.0))
+    engine.things.undo_failures = 6
+    await engine.begin("create", fail_after="disk")
+    await engine.operations.settled(SUBJECT)
+    await engine.operations.retry_stuck()
+    assert [row.state for row in engine.operations.listed()] == ["stuck"]
+    await engine.operations.retry_stuck()
+    assert engine.things.world == [] and engine.operations.listed() == []
+
+
 async def test_an_undo_that_fails_once_is_tried_again(engine: Engine, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(journal, "UNDO_PAUSES", (0.0, 0.0))
     engine.things.undo_failures = 1

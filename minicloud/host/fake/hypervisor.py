@@ -66,6 +66,10 @@ class FakeHypervisor:
             host = self._world.section("host")
             host["boot"] = host.get("boot", "first boot") + " and another"
 
+    async def ready(self) -> None:
+        """As promised."""
+        self.capabilities()
+
     def capabilities(self) -> Capabilities:
         """As promised: a machine of fixed size."""
         if not self._opened:

@@ -94,6 +94,10 @@ class LibvirtHypervisor:
         """As promised."""
         return self._known().capabilities
 
+    async def ready(self) -> None:
+        """As promised."""
+        await self._connection.call("make a machine", lambda connection: connection.isAlive())
+
     def on_event(self, callback: Callable[[DomainEvent], None]) -> None:
         """As promised."""
         self._callbacks.append(callback)
