@@ -125,5 +125,6 @@ class Firewall(Protocol):
     async def set_nat(self, nat: NatPlan) -> None:
         """Replace one router's translation (its namespace exists)."""
 
-    async def actual(self) -> frozenset[str]:
-        """Names of the taps that the loaded port filters know."""
+    async def actual(self) -> frozenset[str] | None:
+        """Names of the taps that the loaded port filters know; None if somebody took the filters' tables or rules away
+        and `load` is needed."""

@@ -15,7 +15,7 @@ from minicloud.core.errors import Failure
 from minicloud.core.store import Db
 from minicloud.host import Host
 from minicloud.host.firewall import GroupFilter, PortFilter, Uplink
-from minicloud.host.links import BRIDGE_MARK, bridge_name
+from minicloud.host.links import BRIDGE_MARK, bridge_name, tap_name
 from minicloud.host.namespaces import DHCP_PREFIX, ROUTER_PREFIX
 from minicloud.network import external, plan, ports
 from minicloud.network.converge import PLUGGED, group_rows
@@ -63,7 +63,9 @@ async def _remove_orphans(service: Network, host: Host) -> None:
     for name in links.bridges:
         if name.startswith(BRIDGE_MARK) and name not in named:
             await _drop(host.links.remove_bridge, name)
-    for name in links.loose:
+    # A guest's tap that fell off its bridge is put back by its network: removed, it would be dead to the guest.
+    explained = {tap_name(port_id) for port_id in service.store.read(_plugged)}
+    for name in links.loose - explained:
         await _drop(host.links.remove_link, name)
 
 
@@ -77,6 +79,10 @@ async def _drop(remove: Callable[[str], Awaitable[None]], name: str) -> None:
 
 def _ids(db: Db, table: str) -> list[str]:
     return [key for (key,) in db.execute(f"SELECT id FROM {table} ORDER BY created_at, id")]
+
+
+def _plugged(db: Db) -> list[str]:
+    return [key for (key,) in db.execute(f"SELECT id FROM ports WHERE {PLUGGED}")]
 
 
 def _without_dhcp_port(db: Db) -> list[str]:

@@ -27,6 +27,7 @@ from minicloud.host.real.whole import whole
 from minicloud.host.run import program
 
 BRIDGE_SYSCTLS = ("net/bridge/bridge-nf-call-iptables", "net/bridge/bridge-nf-call-ip6tables")
+FIRST_CHAINS = ((nft_text.BRIDGE, "from_bridge"), (nft_text.INET, "forwarded"))
 IPV6_INTERFACES = Path("/proc/sys/net/ipv6/conf")
 
 
@@ -167,10 +168,9 @@ class NftFirewall:
         if old is not None:
             await self._cut_nat(old, nat)
 
-    async def actual(self) -> frozenset[str]:
+    async def actual(self) -> frozenset[str] | None:
         """See `Firewall.actual`."""
-        sets = [await asyncio.to_thread(execute, f"list set {nft_text.BRIDGE} {name}") for name in ("guarded", "open")]
-        return frozenset(re.findall(r'"([^"]+)"', "".join(sets)))
+        return await asyncio.to_thread(_filtered_taps)
 
     def _remember(self, port: PortFilter) -> None:
         self._ports[port.port_id] = port
@@ -311,6 +311,20 @@ def _narrower(old: PortFilter, new: PortFilter) -> bool:
 
 def _has_ranges(group: GroupFilter | None) -> bool:
     return group is not None and nft_text.has_ranges(group.members)
+
+
+def _filtered_taps() -> frozenset[str] | None:
+    """The taps in our tables; None where a table is gone, or was flushed: then its first chain, which is never changed,
+    has lost its rules."""
+    for table, chain in FIRST_CHAINS:
+        present = execute("list chains").partition(f"table {table} {{\n")[2].partition("\n}")[0]
+        if f"chain {chain} {{" not in present:
+            return None
+        lines = [line.strip() for line in execute(f"list chain {table} {chain}").splitlines()]
+        if not any(line and not line.startswith(("table ", "chain ", "type ", "}")) for line in lines):
+            return None
+    sets = [execute(f"list set {nft_text.BRIDGE} {name}") for name in ("guarded", "open")]
+    return frozenset(re.findall(r'"([^"]+)"', "".join(sets)))
 
 
 def _filter_bridges() -> None:
