@@ -11,7 +11,7 @@ import contextlib
 import os
 import re
 import tempfile
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from collections.abc import AsyncIterator, Iterator
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -247,6 +247,8 @@ async def running_town(**network: Any) -> AsyncIterator[tuple[Any, Town]]:
     with short_folder() as folder:
         config = real_config(folder)
         async with running_cloud(folder, config) as cloud:
+            for one in cloud.daemon.reconcilers:  # what an earlier cloud of this sandbox left goes
+                await one.once()
             town = Town(cloud.demo, cloud.admin, folder)
             await town.image()
             await town.settle(**network)
@@ -284,7 +286,7 @@ async def traces(folder: Path) -> dict[str, set[str]]:
     return {
         "links": set(re.findall(r"^\d+: (\w+)", links, re.MULTILINE)),
         "namespaces": {line.split(" ")[0] for line in spaces if line},
-        "rules": {re.sub(r"counter packets \d+ bytes \d+", "counter", line).strip() for line in rules.splitlines()},
+        "rules": set(statements(rules)),
         "domains": set(domains.split()),
         "processes": {told for told in processes("qemu-system", str(folder)).values()}
         | {told for told in processes("dnsmasq", str(folder)).values()},
@@ -296,6 +298,24 @@ async def traces(folder: Path) -> dict[str, set[str]]:
         }
         | {str(path.relative_to(folder)) for path in (folder / "r").rglob("*")},
     }
+
+
+def difference(before: dict[str, set[str]], after: dict[str, set[str]]) -> dict[str, tuple[list[str], list[str]]]:
+    """What is gone and what is new between two `traces`, by kind; kinds without a difference are left out."""
+    gone = {kind: (sorted(before[kind] - after[kind]), sorted(after[kind] - before[kind])) for kind in before}
+    return {kind: pair for kind, pair in gone.items() if pair != ([], [])}
+
+
+def statements(ruleset: str) -> Iterator[str]:
+    """The rules and set elements of `nft list ruleset`, each with what it is in; order, line breaks and counts aside."""
+    where: list[str] = []
+    for line in re.sub(r"counter packets \d+ bytes \d+", "counter", ruleset).splitlines():
+        text = line.strip()
+        if re.match(r"(table|chain|set|map) ", text):
+            where = [text] if text.startswith("table ") else [*where[:1], text]
+        for word in text.removeprefix("elements = {").removesuffix("}").split(", "):
+            if word := word.strip(" ,"):
+                yield " ".join([*where, word])
 
 
 def processes(program: str, word: str) -> dict[int, str]:
@@ -342,13 +362,7 @@ class Pings:
         return sent, max(0, sent - received - 1)
 
 
-async def always(what: str, holds: Callable[[], Awaitable[bool]], *, times: int = 3) -> None:
-    """Something holds now, and again, a few times in a row."""
-    for _ in range(times):
-        assert await holds(), what
-
-
 __all__ = [
-    "CACHE", "COMPUTE", "GATEWAY", "IMAGE", "NETWORK", "NEW", "PASSWORD", "Guest", "Pings", "Town", "always", "empty",
+    "CACHE", "COMPUTE", "GATEWAY", "IMAGE", "NETWORK", "NEW", "PASSWORD", "Guest", "Pings", "Town", "difference", "empty",
     "processes", "real_config", "running_town", "second_town", "short_folder", "traces", "until",
 ]  # fmt: skip
