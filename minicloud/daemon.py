@@ -101,7 +101,14 @@ class Daemon:
         self.volume = Volume(foundation, host, config, image=image)
         volume = boundary(self.volume, "volume")
         self.compute = Compute(
-            foundation, host, config, identity=identity, image=image, placement=placement, network=network, volume=volume
+            foundation,
+            host,
+            config,
+            identity=identity,
+            image=image,
+            placement=placement,
+            network=network,
+            volume=volume,
         )
         self.metadata = Metadata(foundation, host, config, network=network, compute=boundary(self.compute, "compute"))
         self.services: list[Service] = [
@@ -257,7 +264,10 @@ def notify(state: str) -> None:
     address = os.environ.get("NOTIFY_SOCKET")
     if not address:
         return
-    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM | socket.SOCK_CLOEXEC) as channel, contextlib.suppress(OSError):
+    with (
+        socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM | socket.SOCK_CLOEXEC) as channel,
+        contextlib.suppress(OSError),
+    ):
         channel.sendto(state.encode(), "\0" + address[1:] if address.startswith("@") else address)
 
 

@@ -44,9 +44,13 @@ class Client:
     project_id: str = ""
     user_id: str = ""
 
-    async def request(self, method: str, path: str, body: Any = None, *, expect: int | None = None, **options: Any) -> Answer:
+    async def request(
+        self, method: str, path: str, body: Any = None, *, expect: int | None = None, **options: Any
+    ) -> Answer:
         """Send a request; `options` go to aiohttp (headers, data, params). `expect` asserts the status."""
-        headers = {"X-Auth-Token": self.token, "Accept": "application/json"} if self.token else {"Accept": "application/json"}
+        headers = (
+            {"X-Auth-Token": self.token, "Accept": "application/json"} if self.token else {"Accept": "application/json"}
+        )
         headers |= options.pop("headers", {})
         if body is not None:
             options["json"] = body
@@ -164,8 +168,6 @@ def plain_config(folder: Path) -> Config:
     paths = Paths(state=str(folder / "state"), cache=str(folder / "cache"), run=str(folder / "run"))
     identity = Identity(argon2_memory_kib=64, argon2_time=1)
     return Config(api=Api(port=0), paths=paths, identity=identity, fake=True)
-
-
 
 
 @contextlib.asynccontextmanager

@@ -190,8 +190,12 @@ class Api:
     def application(self) -> web.Application:
         """The aiohttp application with every route of every service."""
         router = _Router()
-        router.loose = tuple(one.dialect.prefix + one.dialect.root + "/" for one in self._services if one.dialect.loose_paths)
-        router.strict = tuple(one.dialect.prefix + one.dialect.root + "/" for one in self._services if one.dialect.slash_matters)
+        router.loose = tuple(
+            one.dialect.prefix + one.dialect.root + "/" for one in self._services if one.dialect.loose_paths
+        )
+        router.strict = tuple(
+            one.dialect.prefix + one.dialect.root + "/" for one in self._services if one.dialect.slash_matters
+        )
         app = web.Application(router=router, client_max_size=BODY_LIMIT)
         endpoints: dict[str, _Endpoint] = {}
         for service in self._services:
@@ -227,7 +231,9 @@ class Api:
 
     # --- the way of every request --------------------------------------------------------------------------------
 
-    async def answer(self, request: web.Request, dialect: Dialect, path: str, carry_out: CarryOut) -> web.StreamResponse:
+    async def answer(
+        self, request: web.Request, dialect: Dialect, path: str, carry_out: CarryOut
+    ) -> web.StreamResponse:
         """Run a request inside its trace and turn whatever it raises into the service's fault."""
         request_id, seen = new_request_id(), _Seen()
         structlog.contextvars.bind_contextvars(request_id=request_id)
@@ -265,7 +271,13 @@ class Api:
         if error.retry_after is not None:
             headers["Retry-After"] = str(error.retry_after)
         if status >= 500:
-            log.error("a request failed", method=request.method, path=path, error=error.message, detail=getattr(error, "detail", ""))
+            log.error(
+                "a request failed",
+                method=request.method,
+                path=path,
+                error=error.message,
+                detail=getattr(error, "detail", ""),
+            )
         if isinstance(error, Forbidden | OverQuota | NoCapacity):
             verdict = f"{type(error).__name__} at {request.method} {path}"
             task = asyncio.ensure_future(self._tracer.decide(verdict, error.message, request_id=request_id))
@@ -273,7 +285,9 @@ class Api:
             task.add_done_callback(self._tasks.discard)
         text, content_type = shape(status, error, request, request_id)
         charset = None if content_type == "application/json" else "UTF-8"
-        return web.Response(status=status, body=text.encode(), content_type=content_type, charset=charset, headers=headers)
+        return web.Response(
+            status=status, body=text.encode(), content_type=content_type, charset=charset, headers=headers
+        )
 
     def _mark(self, response: web.StreamResponse, dialect: Dialect, request_id: str, seen: _Seen) -> None:
         headers = response.headers
@@ -359,7 +373,11 @@ def _asked_version(dialect: Dialect, request: web.Request) -> Version | None:
     wanted = version(asked, from_zero=spoken.from_zero)
     if not within(wanted, spoken.low, spoken.high):
         low, high = printed(spoken.low), printed(spoken.high)
-        refused = f"Version {asked} is not supported by the API." if not spoken.from_zero else f"Unacceptable version header: {asked}."
+        refused = (
+            f"Version {asked} is not supported by the API."
+            if not spoken.from_zero
+            else f"Unacceptable version header: {asked}."
+        )
         raise NotAcceptable(f"{refused} Minimum is {low} and maximum is {high}.", low=low, high=high)
     return wanted
 

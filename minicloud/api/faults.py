@@ -85,7 +85,10 @@ _NEUTRON_TYPES = {
 
 def neutron(status: int, error: MinicloudError, request: web.Request, request_id: str) -> tuple[str, str]:
     """Neutron's shape; `code` is the type that clients match on."""
-    known = next((name for kind, name in _NEUTRON_TYPES.items() if isinstance(error, kind)), "HTTP" + title(status).replace(" ", ""))
+    known = next(
+        (name for kind, name in _NEUTRON_TYPES.items() if isinstance(error, kind)),
+        "HTTP" + title(status).replace(" ", ""),
+    )
     kind = error.code if error.code and not isinstance(error, errors.OverQuota | errors.Forbidden) else known
     return json.dumps({"NeutronError": {"type": kind, "message": error.message, "detail": ""}}), "application/json"
 
@@ -101,7 +104,12 @@ def placement(status: int, error: MinicloudError, request: web.Request, request_
     accepted = request.headers.get("Accept", "")
     if "text/html" in accepted and "*/*" not in accepted and "json" not in accepted:
         return webob(status, error, request, request_id)
-    inner: dict[str, object] = {"status": status, "request_id": request_id, "title": title(status), "detail": error.message}
+    inner: dict[str, object] = {
+        "status": status,
+        "request_id": request_id,
+        "title": title(status),
+        "detail": error.message,
+    }
     inner["code"] = error.code or "placement.undefined_code"
     if isinstance(error, errors.NotAcceptable) and error.low:
         inner |= {"min_version": error.low, "max_version": error.high}

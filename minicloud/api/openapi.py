@@ -62,7 +62,9 @@ def _operation(dialect: Dialect, route: Route, path: str) -> dict[str, Any]:
     if parameters:
         told["parameters"] = parameters
     if route.raw:
-        told["requestBody"] = {"content": {"application/octet-stream": {"schema": {"type": "string", "format": "binary"}}}}
+        told["requestBody"] = {
+            "content": {"application/octet-stream": {"schema": {"type": "string", "format": "binary"}}}
+        }
     elif (schema := _request(dialect, route)) is not None:
         told["requestBody"] = {"required": True, "content": {media: {"schema": schema} for media in route.media}}
     return told

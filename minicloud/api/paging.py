@@ -48,7 +48,9 @@ def page_of(
         default_direction = "asc"
     sorts: list[tuple[str, bool]] = []
     for index, name in enumerate(names):
-        direction = directions[index] if index < len(directions) else (directions[-1] if directions else default_direction)
+        direction = (
+            directions[index] if index < len(directions) else (directions[-1] if directions else default_direction)
+        )
         if direction.lower() not in ("asc", "desc"):
             raise Invalid(f"Cannot sort {direction!r}: a direction is asc or desc.")
         if name not in columns:

@@ -26,7 +26,9 @@ class Policy:
     public: bool = False
 
     def __or__(self, other: Policy) -> Policy:
-        return Policy(f"({self.text}) or ({other.text})", lambda ctx, target: self.check(ctx, target) or other.check(ctx, target))
+        return Policy(
+            f"({self.text}) or ({other.text})", lambda ctx, target: self.check(ctx, target) or other.check(ctx, target)
+        )
 
     def allows(self, ctx: Context, target: Target | None = None) -> bool:
         """Whether the caller may."""
@@ -82,7 +84,7 @@ NOBODY = Policy("!", lambda ctx, target: False)
 
 
 def kind_of_scope(ctx: Context) -> str:
-    """"system", "domain" or "project", as policies tell scopes apart: a token without one passes for a project's."""
+    """ "system", "domain" or "project", as policies tell scopes apart: a token without one passes for a project's."""
     if ctx.system:
         return "system"
     return "domain" if ctx.domain_id is not None else "project"

@@ -38,7 +38,9 @@ WELL_KNOWN = {
 
 
 class _Check(Protocol):
-    def __call__(self, target: Mapping[str, Any], creds: Mapping[str, Any], enforcer: Any, current_rule: str) -> bool: ...
+    def __call__(
+        self, target: Mapping[str, Any], creds: Mapping[str, Any], enforcer: Any, current_rule: str
+    ) -> bool: ...
 
 
 @dataclasses.dataclass(frozen=True)
@@ -61,7 +63,9 @@ def read(path: Path, known: Sequence[Route]) -> dict[str, Policy]:
     try:
         from oslo_policy import policy as oslo
     except ImportError:
-        raise Invalid(f"Cannot use {path.name}: its parser is not here; pip install 'minicloud-openstack[policy]'.") from None
+        raise Invalid(
+            f"Cannot use {path.name}: its parser is not here; pip install 'minicloud-openstack[policy]'."
+        ) from None
     try:
         text = path.read_text()
         told = oslo.Rules.load(text)
@@ -75,7 +79,9 @@ def read(path: Path, known: Sequence[Route]) -> dict[str, Policy]:
     if absent := sorted(named - set(rules)):
         raise Invalid(f"Cannot use {path.name}: it leads to rules that are nowhere: {', '.join(absent)}.")
     if unknown := sorted(set(told) - offered - named - set(WELL_KNOWN)):
-        raise Invalid(f"Cannot use {path.name}: no route has the rules {', '.join(unknown)}; `minicloud routes` lists them.")
+        raise Invalid(
+            f"Cannot use {path.name}: no route has the rules {', '.join(unknown)}; `minicloud routes` lists them."
+        )
     broken = sorted(name for name, check in told.items() if str(check) == "!" and not _says_never(text, name))
     if broken:  # oslo.policy turns what it cannot parse into "never"
         raise Invalid(f"Cannot use {path.name}: it cannot be understood what {', '.join(broken)} say.")
@@ -106,7 +112,12 @@ def _policy(name: str, check: _Check, rules: _Rules) -> Policy:
 
 def _target(ctx: Context, target: Target) -> dict[str, Any]:
     """What a rule compares with: the path's parameters; beside them the caller's own, as rows keep strangers away."""
-    named = {"project_id": ctx.project_id, "tenant_id": ctx.project_id, "user_id": ctx.user_id, "domain_id": ctx.domain_id}
+    named = {
+        "project_id": ctx.project_id,
+        "tenant_id": ctx.project_id,
+        "user_id": ctx.user_id,
+        "domain_id": ctx.domain_id,
+    }
     found = {**named, **target}
     return {**found, **{f"target.{name}": value for name, value in found.items()}}
 

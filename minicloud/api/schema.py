@@ -284,7 +284,12 @@ class Schema:
             if setting.required:
                 required.append(one.name)
         extra = dict(self.extra.schema) if isinstance(self.extra, Type) else self.extra
-        schema: dict[str, Any] = {"type": "object", "properties": properties, "additionalProperties": extra, **self.rules}
+        schema: dict[str, Any] = {
+            "type": "object",
+            "properties": properties,
+            "additionalProperties": extra,
+            **self.rules,
+        }
         return schema | ({"required": required} if required else {})
 
     def reply_schema(self, version: Version | None = None) -> dict[str, Any]:
@@ -334,7 +339,9 @@ class Schema:
         view = self._views.get(call.version)
         if view is None:
             version = call.version
-            shown = [one for one in self.fields if one.out and (version is None or within(version, one.since, one.until))]
+            shown = [
+                one for one in self.fields if one.out and (version is None or within(version, one.since, one.until))
+            ]
             view = self._views[version] = _View.of(shown)
         allowed = [one.allows(call.ctx, call.params) for one in view.policies]
         keyed = row if isinstance(row, Mapping) else None

@@ -14,12 +14,14 @@ def version(text: str, *, from_zero: bool = False) -> Version:
     """(2, 93) of "2.93"; raises `Invalid` for anything else, and for "0.9" unless versions start there."""
     match = _FORM.match(text)
     if match is None or (match[1] == "0" and not from_zero):
-        raise Invalid(f"Cannot use the API version, invalid version string: {text[:40]}; it must be of the form MAJOR.MINOR.")
+        raise Invalid(
+            f"Cannot use the API version, invalid version string: {text[:40]}; it must be of the form MAJOR.MINOR."
+        )
     return int(match[1]), int(match[2])
 
 
 def printed(value: Version) -> str:
-    """"2.93" of (2, 93)."""
+    """ "2.93" of (2, 93)."""
     return f"{value[0]}.{value[1]}"
 
 

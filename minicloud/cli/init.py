@@ -31,7 +31,9 @@ def init(file: Path | None, state: Path | None, fake: bool, admin_password_file:
     password = given or secrets.token_urlsafe(12)
     asyncio.run(_initialise(config, password))
     clouds = config.state / FILE
-    write_private(clouds, clouds_yaml(config.public_url, config.api.region, {"admin": Person("admin", "admin", password)}))
+    write_private(
+        clouds, clouds_yaml(config.public_url, config.api.region, {"admin": Person("admin", "admin", password)})
+    )
     if given is None:
         click.echo(f"The administrator is admin, with the password {password} (told this once; {clouds} holds it too).")
     click.echo(

@@ -28,7 +28,12 @@ def policy() -> None:
 
 @policy.command()
 @configured
-@click.option("--scope", type=click.Choice(["project", "domain", "system", "none"]), default="project", help="The kind of scope of the token.")
+@click.option(
+    "--scope",
+    type=click.Choice(["project", "domain", "system", "none"]),
+    default="project",
+    help="The kind of scope of the token.",
+)
 @click.argument("roles")
 @click.argument("rule")
 def check(file: Path | None, state: Path | None, fake: bool, scope: str, roles: str, rule: str) -> None:

@@ -62,7 +62,9 @@ def _tell(config: Config, password: str | None, *, first: bool, made: bool) -> N
     if not first or password is None:
         return
     clouds = config.state / FILE
-    write_private(clouds, clouds_yaml(config.public_url, config.api.region, {"admin": Person("admin", "admin", password)}))
+    write_private(
+        clouds, clouds_yaml(config.public_url, config.api.region, {"admin": Person("admin", "admin", password)})
+    )
     if made:
         click.echo(
             f"The administrator is admin, with the password {password} (told this once; {clouds} has it).", err=True

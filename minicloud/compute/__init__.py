@@ -81,10 +81,17 @@ class Compute:
         self._off: defaultdict[str, set[asyncio.Event]] = defaultdict(set)
         self._reconciler = Reconciler("compute", partial(reconcile.run, self))
         register = self.operations.register
-        register("server.create", partial(launch.build, self), after_crash=AfterCrash.UNDO, failed=partial(launch.failed, self))
+        register(
+            "server.create",
+            partial(launch.build, self),
+            after_crash=AfterCrash.UNDO,
+            failed=partial(launch.failed, self),
+        )
         register("server.delete", partial(teardown.run, self), after_crash=AfterCrash.REDO,
                  failed=partial(teardown.failed, self), interrupts=True)  # fmt: skip
-        register("server.power", partial(power.run, self), after_crash=AfterCrash.UNDO, failed=partial(power.failed, self))
+        register(
+            "server.power", partial(power.run, self), after_crash=AfterCrash.UNDO, failed=partial(power.failed, self)
+        )
         register("server.snapshot", partial(snapshot.run, self), after_crash=AfterCrash.UNDO,
                  failed=partial(snapshot.failed, self))  # fmt: skip
         for kind, story in attach.STORIES.items():

@@ -251,7 +251,9 @@ async def _detach_interface(compute: Compute, op: Operation) -> None:
 
 
 def _done(db: Db, compute: Compute, op: Operation) -> None:
-    actions.finish_in(db, op.ctx, op.subject.removeprefix("server/"), op.kind.replace("server.", "compute_"), compute.now())
+    actions.finish_in(
+        db, op.ctx, op.subject.removeprefix("server/"), op.kind.replace("server.", "compute_"), compute.now()
+    )
 
 
 def failed(compute: Compute, db: Db, op: Operation, error: MinicloudError) -> None:

@@ -64,7 +64,9 @@ def wanted(disks: Sequence[NewDisk], image_id: str | None) -> list[NewDisk]:
     tags = [disk.tag for disk in every if disk.tag]
     if len(set(tags)) != len(tags):
         raise Invalid("Block Device Mapping is Invalid: two devices bear the same tag.")
-    return sorted(every, key=lambda disk: disk.boot_index if disk.boot_index is not None and disk.boot_index >= 0 else 10_000)
+    return sorted(
+        every, key=lambda disk: disk.boot_index if disk.boot_index is not None and disk.boot_index >= 0 else 10_000
+    )
 
 
 def _check(disk: NewDisk) -> None:
@@ -95,7 +97,9 @@ def rows(
     swap = [disk for disk in asked_blank if disk.guest_format == "swap"]
     ephemeral = sum(disk.size_gb or flavor.ephemeral_gb for disk in asked_blank if disk not in swap)
     if ephemeral > flavor.ephemeral_gb:
-        raise Invalid(f"Block Device Mapping is Invalid: {ephemeral} GB of ephemeral disk, the flavor has {flavor.ephemeral_gb}.")
+        raise Invalid(
+            f"Block Device Mapping is Invalid: {ephemeral} GB of ephemeral disk, the flavor has {flavor.ephemeral_gb}."
+        )
     if len(swap) > 1 or (swap and (swap[0].size_gb or 0) * 1024 > flavor.swap_mb):
         raise Invalid("Block Device Mapping is Invalid: more swap than the flavor has.")
     if flavor.ephemeral_gb and not ephemeral:
@@ -112,13 +116,22 @@ def rows(
         local = disk.destination == "local"
         made.append(
             BlockDevice(
-                id=str(uuid.uuid4()), server_id=server_id, source=disk.source, source_id=disk.source_id,
+                id=str(uuid.uuid4()),
+                server_id=server_id,
+                source=disk.source,
+                source_id=disk.source_id,
                 destination=disk.destination,
                 volume_id=None if local else (disk.source_id if disk.source == "volume" else str(uuid.uuid4())),
-                device=device, bus=bus, boot_index=disk.boot_index if (disk.boot_index or 0) >= 0 else None,
+                device=device,
+                bus=bus,
+                boot_index=disk.boot_index if (disk.boot_index or 0) >= 0 else None,
                 size_gb=(disk.size_gb or flavor.disk_gb) if local else disk.size_gb,
-                delete_on_termination=disk.delete_on_termination, tag=disk.tag, volume_type=disk.volume_type,
-                attachment_id=None if local else str(uuid.uuid4()), volume_file=None, created_at=created_at,
+                delete_on_termination=disk.delete_on_termination,
+                tag=disk.tag,
+                volume_type=disk.volume_type,
+                attachment_id=None if local else str(uuid.uuid4()),
+                volume_file=None,
+                created_at=created_at,
             )
         )
     return made

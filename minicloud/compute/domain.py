@@ -87,7 +87,12 @@ def domain_of(
         drive = config_drive_path(folder)
         disks.append(
             DiskSpec(
-                id=f"{server.id}-config", path=str(drive), format="raw", target="sdz", device="cdrom", bus="scsi",
+                id=f"{server.id}-config",
+                path=str(drive),
+                format="raw",
+                target="sdz",
+                device="cdrom",
+                bus="scsi",
                 read_only=True,
             )
         )

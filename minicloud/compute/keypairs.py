@@ -66,7 +66,9 @@ async def create(
         Invalid: a bad name, type or key. Conflict: the name is taken. OverQuota: too many keys.
     """
     if not _NAME.match(name) or name != name.strip():
-        raise Invalid(f"Cannot name a key pair {name!r}: letters, digits, spaces and _-.@ only, none at either end blank.")
+        raise Invalid(
+            f"Cannot name a key pair {name!r}: letters, digits, spaces and _-.@ only, none at either end blank."
+        )
     private_key = None
     if public_key is None:
         make = _generate if type == "ssh" else partial(_generate_certificate, name, compute.clock.now())

@@ -92,7 +92,11 @@ async def accept(compute: Compute, ctx: Context, new: NewServer) -> list[Server]
     servers: list[Server] = []
     devices: list[BlockDevice] = []
     reservation = "r-" + "".join(secrets.choice(string.ascii_lowercase + string.digits) for _ in range(8))
-    if new.max_count > 1 and isinstance(new.networks, list) and any(one.port_id or one.fixed_ip for one in new.networks):
+    if (
+        new.max_count > 1
+        and isinstance(new.networks, list)
+        and any(one.port_id or one.fixed_ip for one in new.networks)
+    ):
         raise Invalid("Cannot make several servers with one port or one fixed address: leave it out.")
     if new.max_count > 1 and any(disk.source == "volume" for disk in disks):
         raise Invalid("Cannot attach one or more volumes to multiple instances.")
@@ -113,7 +117,9 @@ async def accept(compute: Compute, ctx: Context, new: NewServer) -> list[Server]
         hostname = hostname_of(new.hostname if new.hostname and new.max_count == 1 else server.name, server.id)
         servers.append(dataclasses.replace(server, hostname=hostname))
         bus = block_devices.bus_of(image.get("properties", {}))
-        devices += block_devices.rows(disks, server_id=server.id, flavor=flavor, default_bus=bus, created_at=server.created_at)
+        devices += block_devices.rows(
+            disks, server_id=server.id, flavor=flavor, default_bus=bus, created_at=server.created_at
+        )
     return await compute.store.write(_admit, compute, ctx, servers, devices, new.min_count)
 
 
@@ -170,9 +176,7 @@ def _key(compute: Compute, ctx: Context, name: str | None) -> dict[str, Any] | N
     return {"name": found.name, "type": found.type, "public_key": found.public_key}
 
 
-def _image(
-    compute: Compute, ctx: Context, new: NewServer, disks: Sequence[NewDisk], flavor: Flavor
-) -> dict[str, Any]:
+def _image(compute: Compute, ctx: Context, new: NewServer, disks: Sequence[NewDisk], flavor: Flavor) -> dict[str, Any]:
     """What the server remembers of its image; checked against the flavor."""
     root = disks[0]
     image_id = new.image_id or (root.source_id if root.source == "image" else None)
@@ -192,7 +196,9 @@ def _image(
             raise Invalid(f"Flavor's disk is too small for requested image. Flavor disk is {flavor.disk_gb * GIB} bytes, "
                           f"image is {size} bytes.")  # fmt: skip
         if (image.min_disk or 0) > flavor.disk_gb:
-            raise Invalid(f"Flavor's disk is smaller than the minimum size specified in image metadata: {image.min_disk} GB.")
+            raise Invalid(
+                f"Flavor's disk is smaller than the minimum size specified in image metadata: {image.min_disk} GB."
+            )
     return {"min_disk": image.min_disk, "min_ram": image.min_ram, "properties": dict(image.properties)}
 
 
@@ -219,7 +225,9 @@ def _check_disks(compute: Compute, ctx: Context, disks: Sequence[NewDisk], flavo
         except NotFound as missing:
             raise Invalid(f"Block Device Mapping is Invalid: {missing.message}") from None
         if volume.status not in ("available", "reserved") and not getattr(volume, "multiattach", False):
-            raise Invalid(f"Block Device Mapping is Invalid: volume {disk.source_id} is {volume.status}, not available.")
+            raise Invalid(
+                f"Block Device Mapping is Invalid: volume {disk.source_id} is {volume.status}, not available."
+            )
         if disk.boot_index == 0 and not volume.bootable:
             raise Invalid(f"Block Device {disk.source_id} is not bootable.")
 
@@ -342,7 +350,9 @@ async def _make_local(compute: Compute, op: Operation, server: Server, device: B
     base = await compute.image.local_file(op.ctx, device.source_id or "")
     op.checkpoint()
     if size and base.virtual_size > size:
-        raise Invalid(f"Flavor's disk is too small for requested image: {size} bytes, the image has {base.virtual_size}.")
+        raise Invalid(
+            f"Flavor's disk is too small for requested image: {size} bytes, the image has {base.virtual_size}."
+        )
     await compute.disks.overlay(path, base=base.path, base_format=base.format, size=size or base.virtual_size)
 
 

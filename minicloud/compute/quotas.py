@@ -28,7 +28,9 @@ DEFAULTS = {
 
 
 def _instances(db: Db, project_id: str) -> int:
-    return int(db.execute("SELECT count(*) FROM servers WHERE project_id = ? AND deleted = 0", (project_id,)).fetchone()[0])
+    return int(
+        db.execute("SELECT count(*) FROM servers WHERE project_id = ? AND deleted = 0", (project_id,)).fetchone()[0]
+    )
 
 
 def _sum(db: Db, project_id: str, attribute: str) -> int:

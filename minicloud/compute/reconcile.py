@@ -104,4 +104,6 @@ def _remembered(db: Db, name: str) -> str | None:
 
 
 def _remember(db: Db, name: str, value: str) -> None:
-    db.execute("INSERT INTO compute_memory VALUES (?, ?) ON CONFLICT DO UPDATE SET value = excluded.value", (name, value))
+    db.execute(
+        "INSERT INTO compute_memory VALUES (?, ?) ON CONFLICT DO UPDATE SET value = excluded.value", (name, value)
+    )

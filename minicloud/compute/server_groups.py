@@ -87,11 +87,15 @@ def join_in(db: Db, compute: Compute, server: Server) -> None:
 
 def require_room(compute: Compute, server: Server) -> None:
     """Raise `NoCapacity` if the server's group or hints forbid the only host there is."""
-    others = {one.id for one in compute.store.read(SERVERS.where, "deleted = 0 AND placed = 1 AND id != ?", (server.id,))}
+    others = {
+        one.id for one in compute.store.read(SERVERS.where, "deleted = 0 AND placed = 1 AND id != ?", (server.id,))
+    }
     hinted = server.hints.get("different_host", [])
     different = {hinted} if isinstance(hinted, str) else set(hinted)
     if different & others:
-        raise NoCapacity("There are not enough hosts available: different_host asks for another host, this cloud has one.")
+        raise NoCapacity(
+            "There are not enough hosts available: different_host asks for another host, this cloud has one."
+        )
     wanted = server.hints.get("same_host", [])
     same = {wanted} if isinstance(wanted, str) else set(wanted)
     if same and not same & others:

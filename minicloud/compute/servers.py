@@ -137,7 +137,9 @@ async def reset_state(compute: Compute, ctx: Context, server_id: str, *, active:
     def change(db: Db) -> None:
         server = compute.visible_in(db, ctx, server_id)
         if live := compute.operations.live_in(db, server.subject):
-            raise Conflict(f"Cannot reset the state of instance {server_id}: {live[0].kind} is under way ({live[0].state}).")
+            raise Conflict(
+                f"Cannot reset the state of instance {server_id}: {live[0].kind} is under way ({live[0].state})."
+            )
         SERVERS.change(
             db, server_id, vm_state=Vm.ACTIVE if active else Vm.ERROR, task_state=None, updated_at=compute.now()
         )
@@ -173,7 +175,13 @@ def diagnostics(compute: Compute, ctx: Context, server_id: str) -> dict[str, Any
     devices = compute.devices_of(server_id)
     nothing = {"rx_octets": None, "rx_errors": None, "rx_drop": None, "rx_packets": None, "rx_rate": None,
                "tx_octets": None, "tx_errors": None, "tx_drop": None, "tx_packets": None, "tx_rate": None}  # fmt: skip
-    unread = {"read_bytes": None, "read_requests": None, "write_bytes": None, "write_requests": None, "errors_count": None}
+    unread = {
+        "read_bytes": None,
+        "read_requests": None,
+        "write_bytes": None,
+        "write_requests": None,
+        "errors_count": None,
+    }
     return {
         "state": "paused" if server.vm_state == Vm.PAUSED else "running",
         "driver": "libvirt",

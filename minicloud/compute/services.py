@@ -82,7 +82,9 @@ async def change(
     def apply(db: Db) -> ComputeService:
         row = COMPUTE_SERVICES.need(db, service_id)
         if row.binary != COMPUTE:
-            raise Invalid(f"Updating a {row.binary} service is not supported. Only nova-compute services can be updated.")
+            raise Invalid(
+                f"Updating a {row.binary} service is not supported. Only nova-compute services can be updated."
+            )
         values: dict[str, Any] = {}
         if disabled is not None:
             values |= {"disabled": disabled, "disabled_reason": reason}

@@ -29,7 +29,9 @@ async def accept(compute: Compute, ctx: Context, server_id: str, *, name: str, p
     states.require(server, "createImage", ctx)
     root = compute.devices_of(server_id)[0]
     if root.volume_id is not None:
-        raise NotImplementedHere("Cannot make an image of a server that boots from a volume: snapshot the volume instead.")
+        raise NotImplementedHere(
+            "Cannot make an image of a server that boots from a volume: snapshot the volume instead."
+        )
     inherited = {key: str(value) for key, value in server.image.get("properties", {}).items() if value is not None}
     image = await compute.image.reserve(
         ctx,

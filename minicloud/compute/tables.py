@@ -68,7 +68,8 @@ def m001_compute(db: Database) -> None:
     )  # fmt: skip
     db["instance_actions"].create_index(["server_id"])
     db["server_groups"].create(
-        {"id": str, "project_id": str, "user_id": str, "name": str, "policy": str, "rules": str, "created_at": str}, pk="id"
+        {"id": str, "project_id": str, "user_id": str, "name": str, "policy": str, "rules": str, "created_at": str},
+        pk="id",
     )
     db["server_groups"].create_index(["project_id"])
     db["aggregates"].create(

@@ -51,7 +51,9 @@ async def run(compute: Compute, op: Operation) -> None:
             await insist(compute.volume.discard, device.volume_id, server.id)
         else:
             await insist(compute.volume.release, device.volume_id, server.id)
-    for attachment in compute.volume.attached_to(server.id):  # attached by somebody who spoke to the volume service alone
+    for attachment in compute.volume.attached_to(
+        server.id
+    ):  # attached by somebody who spoke to the volume service alone
         await insist(compute.volume.release, attachment.volume_id, server.id)
     await insist(compute.remove_files, server.id)
     await insist(compute.placement.release, server.id)

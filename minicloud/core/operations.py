@@ -141,7 +141,9 @@ def _tries(retry: retry_base, **told: Any) -> AsyncRetrying:
 
     def tell(state: RetryCallState) -> None:
         failure = state.outcome.exception() if state.outcome else None
-        log.warning("a step failed and is tried again", error=str(failure), detail=getattr(failure, "detail", ""), **told)
+        log.warning(
+            "a step failed and is tried again", error=str(failure), detail=getattr(failure, "detail", ""), **told
+        )
 
     return AsyncRetrying(
         retry=retry,
@@ -206,7 +208,9 @@ class Operations:
         observer: told "journal record", "journal strike", "journal end" around journal writes; the crash harness's points.
     """
 
-    def __init__(self, store: Store, tracer: Tracer, clock: Clock, *, observer: Callable[[str], None] | None = None) -> None:
+    def __init__(
+        self, store: Store, tracer: Tracer, clock: Clock, *, observer: Callable[[str], None] | None = None
+    ) -> None:
         self._store, self._tracer, self._clock, self.observer = store, tracer, clock, observer
         self._kinds: dict[str, Kind] = {}
         self._services: dict[str, Any] = {}
@@ -277,7 +281,9 @@ class Operations:
 
     # --- running -------------------------------------------------------------------------------------------------
 
-    async def record(self, operation: Operation, call: Callable[..., Awaitable[None]], arguments: Iterable[Any]) -> None:
+    async def record(
+        self, operation: Operation, call: Callable[..., Awaitable[None]], arguments: Iterable[Any]
+    ) -> None:
         """Save one undo record (called through `Operation.on_failure`)."""
         if not getattr(call, "__undo__", False):
             raise TypeError(f"{call!r} is not marked @undo")
@@ -313,7 +319,12 @@ class Operations:
                     return  # the daemon stops: the next boot treats this as a crash
                 except MinicloudError as known:
                     error = known
-                    log.warning("an operation failed", kind=operation.kind, error=known.message, detail=getattr(known, "detail", ""))
+                    log.warning(
+                        "an operation failed",
+                        kind=operation.kind,
+                        error=known.message,
+                        detail=getattr(known, "detail", ""),
+                    )
                 except Exception:
                     log.exception("an operation met a bug", kind=operation.kind)
                     error = MinicloudError("Something went wrong inside; the request id leads to it in the log.")

@@ -21,7 +21,8 @@ migrations = Migrations("quota")
 @migrations()
 def m001_quotas(db: Database) -> None:
     db["quotas"].create(
-        {"project_id": str, "service": str, "resource": str, "hard_limit": int}, pk=("project_id", "service", "resource")
+        {"project_id": str, "service": str, "resource": str, "hard_limit": int},
+        pk=("project_id", "service", "resource"),
     )
 
 
@@ -49,7 +50,9 @@ class Quotas:
         return {**self.defaults, **self._own(db, DEFAULT_CLASS), **self._own(db, project_id)}
 
     def _own(self, db: Db, owner: str) -> dict[str, int]:
-        rows = db.execute("SELECT resource, hard_limit FROM quotas WHERE project_id = ? AND service = ?", (owner, self.service))
+        rows = db.execute(
+            "SELECT resource, hard_limit FROM quotas WHERE project_id = ? AND service = ?", (owner, self.service)
+        )
         return dict(rows.fetchall())
 
     def usage(self, db: Db, project_id: str) -> dict[str, int]:

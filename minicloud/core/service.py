@@ -18,7 +18,7 @@ class Service(Protocol):
 
     @property
     def name(self) -> str:
-        """"identity", "image", "placement", "network", "volume", "compute"; the first word of undo records."""
+        """ "identity", "image", "placement", "network", "volume", "compute"; the first word of undo records."""
 
     @property
     def migrations(self) -> Migrations:

@@ -378,7 +378,9 @@ class Table(Generic[Row]):
         keys = [f"coalesce({self.name}.{column}, '')" for column, _ in sorts]
         clauses, values = [f"({condition})"] if condition else [], list(params)
         if page.marker is not None:
-            marked = db.execute(f"SELECT {', '.join(keys)} FROM {self.name} WHERE {self.key} = ?", (page.marker,)).fetchone()
+            marked = db.execute(
+                f"SELECT {', '.join(keys)} FROM {self.name} WHERE {self.key} = ?", (page.marker,)
+            ).fetchone()
             if marked is None:
                 raise Invalid(f"Cannot continue the list: marker {page.marker} could not be found.")
             parts = []

@@ -47,7 +47,8 @@ def m001_spans_and_decisions(db: Database) -> None:
     )  # fmt: skip
     db["spans"].create_index(["subject", "started"])
     db["decisions"].create(
-        {"id": int, "at": str, "request_id": str, "subject": str, "verdict": str, "reason": str, "numbers": str}, pk="id"
+        {"id": int, "at": str, "request_id": str, "subject": str, "verdict": str, "reason": str, "numbers": str},
+        pk="id",
     )
     db["decisions"].create_index(["subject"])
     db["decisions"].create_index(["request_id"])
@@ -142,7 +143,18 @@ class span:
         error = "" if failure is None else f"{type(failure).__name__}: {failure}"[:DETAIL_LIMIT]
         work.notes, work.service, work.depth = self._notes, self._caller, work.depth - 1
         work.spans.append(
-            Span(None, work.request_id, work.subject, work.depth, self._service, self._step, self._started, ms, detail, error)
+            Span(
+                None,
+                work.request_id,
+                work.subject,
+                work.depth,
+                self._service,
+                self._step,
+                self._started,
+                ms,
+                detail,
+                error,
+            )
         )
 
 

@@ -27,7 +27,9 @@ def show(config: Config) -> int:
     image = asyncio.run(tiny(cache, progress=lambda line: click.echo(f"  {line}", err=True)))
     before = asyncio.run(machine.look())
     click.echo(f"A throw-away cloud is started; this machine has {before.summary()} now.")
-    code = sandbox.run([sys.executable, "-m", "minicloud", "demo", "--inside", str(image)], config=replace(config, fake=False))
+    code = sandbox.run(
+        [sys.executable, "-m", "minicloud", "demo", "--inside", str(image)], config=replace(config, fake=False)
+    )
     after = asyncio.run(machine.look())
     changes = machine.difference(before, after)
     click.echo("\nThe machine before and after (links, namespaces, firewall rules, processes, mounts, files):")

@@ -66,7 +66,10 @@ async def _lines(*argv: str) -> list[str]:
 
 async def _rules() -> frozenset[str]:
     told = await asyncio.gather(
-        _lines("nft", "list", "ruleset"), _lines("iptables-save"), _lines("ip6tables-save"), _lines("iptables-legacy-save")
+        _lines("nft", "list", "ruleset"),
+        _lines("iptables-save"),
+        _lines("ip6tables-save"),
+        _lines("iptables-legacy-save"),
     )
     return frozenset(line.strip() for lines in told for line in lines if not line.startswith("#"))
 

@@ -81,7 +81,9 @@ async def prepare(scene: Scene) -> None:
     scene.key.write_text(keypair)
     scene.key.chmod(0o600)
     told.line("services: " + ", ".join(sorted(one["Type"] for one in catalog)))
-    await asyncio.gather(demo("network", "create", "net"), demo("router", "create", "router", "--external-gateway", "public"))
+    await asyncio.gather(
+        demo("network", "create", "net"), demo("router", "create", "router", "--external-gateway", "public")
+    )
     await asyncio.gather(
         demo("subnet", "create", "subnet", "--network", "net", "--subnet-range", "10.10.0.0/24"),
         demo("security", "group", "create", "open"),
@@ -131,12 +133,16 @@ async def reach(scene: Scene) -> None:
     made = await asyncio.gather(*(demo("floating", "ip", "create", "public") for _ in range(3)))
     for name, one in zip(("web1", "web2", "shy"), made, strict=True):
         scene.guests[name] = Guest(one["floating_ip_address"], scene.key)
-    await asyncio.gather(*(demo("server", "add", "floating", "ip", name, one.address) for name, one in scene.guests.items()))
+    await asyncio.gather(
+        *(demo("server", "add", "floating", "ip", name, one.address) for name, one in scene.guests.items())
+    )
     web1, web2 = scene.guest("web1"), scene.guest("web2")
     await until("a ping of web1", web1.pings)
     took = await until("ssh to web1", web1.answers)
     scene.entered = time.monotonic()
-    told.line(f"ping and ssh to web1 at {web1.address} work ({took:.0f} s waited); it calls itself {await web1.ssh('hostname')}")
+    told.line(
+        f"ping and ssh to web1 at {web1.address} work ({took:.0f} s waited); it calls itself {await web1.ssh('hostname')}"
+    )
     await until("ssh to web2", web2.answers)
     server = await asyncio.start_server(lambda reader, writer: _note_caller(scene, writer), EXTERNAL_GATEWAY, PORT)
     async with server:
@@ -188,10 +194,14 @@ async def stay_out(scene: Scene) -> None:
     shy_inside = await _fixed_address(scene, "shy")
     web2_inside = await _fixed_address(scene, "web2")
     tries = (f"ping -c 1 -W 2 {shy_inside}", f"nc -w 2 {shy_inside} 22 </dev/null")
-    if await shy.pings() or any([(await web1.ssh(f"{one} && echo passed", check=False)).endswith("passed") for one in tries]):
+    if await shy.pings() or any(
+        [(await web1.ssh(f"{one} && echo passed", check=False)).endswith("passed") for one in tries]
+    ):
         raise NotAsPromised("shy was reached, though its security group allows nothing.")
     told.line("shy, whose security group allows nothing, can't be reached from outside or from its neighbour")
-    told.line(f"web1 pings web2 with its own address: {await web1.ssh(f'ping -c 1 -W 2 {web2_inside} >/dev/null && echo yes')}")
+    told.line(
+        f"web1 pings web2 with its own address: {await web1.ssh(f'ping -c 1 -W 2 {web2_inside} >/dev/null && echo yes')}"
+    )
     spoof = f"sudo ip addr add 10.10.0.222/24 dev eth0; ping -c 1 -W 2 -I 10.10.0.222 {web2_inside} >/dev/null && echo passed; sudo ip addr del 10.10.0.222/24 dev eth0"
     if "passed" in await web1.ssh(spoof, check=False):
         raise NotAsPromised("A packet with a spoofed source address got through.")
@@ -208,8 +218,12 @@ async def look_back(scene: Scene) -> None:
     scene.told.step("The request flow of web1's launch, as it happened (minicloud trace)")
     server = (await scene.demo("server", "show", "web1"))["id"]
     config = os.environ["MINICLOUD_CONFIG"]
-    shown = await run([sys.executable, "-m", "minicloud", "trace", "--config", config, server], env=_python(), check=True)
-    click.echo(f"   client: openstack server create --wait took {scene.created - scene.asked:.1f} s, its own start included")
+    shown = await run(
+        [sys.executable, "-m", "minicloud", "trace", "--config", config, server], env=_python(), check=True
+    )
+    click.echo(
+        f"   client: openstack server create --wait took {scene.created - scene.asked:.1f} s, its own start included"
+    )
     click.echo("\n".join(f"   {line}" for line in shown.text.splitlines()))
     click.echo(f"   guest: first login by ssh {scene.entered - scene.asked:.1f} s after the command began")
 
@@ -227,7 +241,10 @@ async def crash(scene: Scene) -> None:
     told.line(f"daemon {pid} is dead; web1 answers: {alive}")
     took = await until("the restarted daemon", _serving, pause=0.05)
     servers = await demo("server", "list")
-    told.line(f"a new daemon serves again after {took:.1f} s; it lists " + ", ".join(f"{one['Name']} {one['Status']}" for one in servers))
+    told.line(
+        f"a new daemon serves again after {took:.1f} s; it lists "
+        + ", ".join(f"{one['Name']} {one['Status']}" for one in servers)
+    )
     if {one["Status"] for one in servers} != {"ACTIVE"} or len(servers) != 3:
         raise NotAsPromised(f"After the restart the servers are {json.dumps(servers)}.")
     if float((await web1.ssh("cat /proc/uptime")).split()[0]) < uptime:
@@ -262,7 +279,9 @@ async def delete_all(scene: Scene) -> None:
     )
     await asyncio.gather(demo("router", "delete", "router"), demo("network", "delete", "net"))
     await asyncio.gather(
-        demo("security", "group", "delete", "open", "closed"), admin("image", "delete", "tiny"), admin("flavor", "delete", "m1.tiny")
+        demo("security", "group", "delete", "open", "closed"),
+        admin("image", "delete", "tiny"),
+        admin("flavor", "delete", "m1.tiny"),
     )
     left: dict[str, Any] = {}
     for noun in ("server", "volume", "floating ip", "router"):

@@ -201,7 +201,18 @@ class Identity:
         if credential is not None and credential.access_rule_ids is not None:
             rules = access_rules.rules_of(db, credential.access_rule_ids)
         over = PROJECTS.get(db, place.domain_id or place.id) if place is not None else None
-        return Rights(token, user, home, roles, frozenset(role.name for role in roles), place, over, rules, trust, moment(token.expires_at))
+        return Rights(
+            token,
+            user,
+            home,
+            roles,
+            frozenset(role.name for role in roles),
+            place,
+            over,
+            rules,
+            trust,
+            moment(token.expires_at),
+        )
 
     def text_of(self, token: Token) -> str:
         """The text that goes to the client."""

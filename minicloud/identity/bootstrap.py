@@ -50,7 +50,9 @@ async def bootstrap(identity: Identity, *, password: str | None, dialects: Seque
 
     def settle(db: Db) -> None:
         if PROJECTS.get(db, DEFAULT_DOMAIN) is None:
-            PROJECTS.insert(db, Project(DEFAULT_DOMAIN, "Default", None, None, True, True, "The default domain", (), {}, {}))
+            PROJECTS.insert(
+                db, Project(DEFAULT_DOMAIN, "Default", None, None, True, True, "The default domain", (), {}, {})
+            )
         roles = {name: _role(db, name) for name in ROLE_NAMES}
         for prior, implied in itertools.pairwise(CHAIN):
             db.execute("INSERT OR IGNORE INTO role_implications VALUES (?, ?)", (roles[prior], roles[implied]))

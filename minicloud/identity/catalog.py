@@ -78,7 +78,13 @@ def catalogue(db: Db, scope: Scope, user_id: str, *, origin: str) -> list[dict[s
     for one in ENDPOINTS.where(db, "enabled = 1", order="interface, id"):
         url = filled(shown_url(one.url, origin), names)
         if url is not None:
-            place = {"id": one.id, "interface": one.interface, "region_id": one.region_id, "url": url, "region": one.region_id}
+            place = {
+                "id": one.id,
+                "interface": one.interface,
+                "region_id": one.region_id,
+                "url": url,
+                "region": one.region_id,
+            }
             places.setdefault(one.service_id, []).append(place)
     return [
         {"endpoints": places.get(service.id, []), "id": service.id, "type": service.type, "name": service.name}

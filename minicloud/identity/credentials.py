@@ -101,7 +101,10 @@ async def update(identity: Identity, credential_id: str, changes: Mapping[str, A
             raise Invalid(f"Cannot change credential {credential_id}: an EC2 one needs a project_id.")
         for name, table in (("user_id", USERS), ("project_id", PROJECTS)):
             wanted = values.get(name)
-            if wanted is not None and db.execute(f"SELECT 1 FROM {table.name} WHERE id = ?", (wanted,)).fetchone() is None:
+            if (
+                wanted is not None
+                and db.execute(f"SELECT 1 FROM {table.name} WHERE id = ?", (wanted,)).fetchone() is None
+            ):
                 raise NotFound(f"Could not find {name.removesuffix('_id')}: {wanted}.")
         if "extra" in values:
             values["extra"] = {**row.extra, **values["extra"]}

@@ -137,7 +137,9 @@ def _new_in(db: Db, told: Mapping[str, Any]) -> Limit:
         raise Forbidden(f"Cannot create the limit: {told['resource_name']} is not registered there.")
     same = f"{RESOURCE} AND coalesce(project_id, '') = ? AND coalesce(domain_id, '') = ?"
     if LIMITS.count(db, same, (*_resource(told), project_id or "", domain_id or "")):
-        raise Conflict(f"Cannot create the limit: there is one of {told['resource_name']} for {project_id or domain_id}.")
+        raise Conflict(
+            f"Cannot create the limit: there is one of {told['resource_name']} for {project_id or domain_id}."
+        )
     return Limit(
         uuid.uuid4().hex, told["service_id"], told.get("region_id"), told["resource_name"], told.get("description"),
         project_id, domain_id, told["resource_limit"],

@@ -46,7 +46,9 @@ class Proof:
     credential: ApplicationCredential | None = None
 
 
-async def log_in(identity: Identity, *, proofs: Mapping[str, Any], methods: Sequence[str], scope: Any, address: str) -> Token:
+async def log_in(
+    identity: Identity, *, proofs: Mapping[str, Any], methods: Sequence[str], scope: Any, address: str
+) -> Token:
     """A new token.
 
     Args:
@@ -221,7 +223,9 @@ def _issue(db: Db, identity: Identity, proof: Proof, told: Any, trust: Trust | N
         audit_ids = (audit_ids[0], proof.parent.audit_ids[-1])
     if proof.credential is not None:
         if told is not None:
-            raise Unauthenticated("Error authenticating with application credential: it has its own scope, ask for none.")
+            raise Unauthenticated(
+                "Error authenticating with application credential: it has its own scope, ask for none."
+            )
         scope = Scope("project", proof.credential.project_id)
     else:
         scope = _default_scope(db, proof) if told is None else _scope_of(db, told)

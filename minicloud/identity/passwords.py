@@ -35,7 +35,11 @@ class Passwords:
 
     def __init__(self, options: Options) -> None:
         self._hasher = PasswordHasher(
-            time_cost=options.argon2_time, memory_cost=options.argon2_memory_kib, parallelism=1, hash_len=32, salt_len=16
+            time_cost=options.argon2_time,
+            memory_cost=options.argon2_memory_kib,
+            parallelism=1,
+            hash_len=32,
+            salt_len=16,
         )
         self._pool = concurrent.futures.ThreadPoolExecutor(options.hash_threads, "argon2")
         self._waiting = 0

@@ -88,7 +88,16 @@ async def create(
             raise Forbidden(f"Cannot create a project below {parent.id}: there may be {DEEPEST} levels at most.")
         refuse_taken_in(db, name, home.id)
         row = Project(
-            uuid.uuid4().hex, name, home.id, parent.id, False, enabled, description, tags, dict(options or {}), dict(extra or {})
+            uuid.uuid4().hex,
+            name,
+            home.id,
+            parent.id,
+            False,
+            enabled,
+            description,
+            tags,
+            dict(options or {}),
+            dict(extra or {}),
         )
         return PROJECTS.insert(db, row)
 
@@ -141,7 +150,9 @@ def refuse_immutable(options: Mapping[str, Any], changes: Mapping[str, Any] | No
     """`Forbidden` for a change (None: a delete) of a thing with the option `immutable`, unless it takes that option off."""
     if not options.get("immutable"):
         return
-    lifts = changes is not None and set(changes) == {"options"} and not (changes["options"] or {}).get("immutable", True)
+    lifts = (
+        changes is not None and set(changes) == {"options"} and not (changes["options"] or {}).get("immutable", True)
+    )
     if not lifts:
         raise Forbidden(f"Cannot change {noun}: it is immutable; set its option immutable to false first.")
 

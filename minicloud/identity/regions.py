@@ -46,7 +46,9 @@ async def create(
             raise Conflict(f"Cannot create region {region_id}: there is one with that id.")
         if parent_region_id is not None:
             _need_in(db, parent_region_id)
-        return REGIONS.insert(db, Region(region_id or uuid.uuid4().hex, description, parent_region_id, dict(extra or {})))
+        return REGIONS.insert(
+            db, Region(region_id or uuid.uuid4().hex, description, parent_region_id, dict(extra or {}))
+        )
 
     return await identity.write(insert)
 
@@ -73,7 +75,9 @@ async def delete(identity: Identity, region_id: str) -> None:
 
     def remove(db: Db) -> None:
         _need_in(db, region_id)
-        if ENDPOINTS.count(db, "region_id = ?", (region_id,)) or REGIONS.count(db, "parent_region_id = ?", (region_id,)):
+        if ENDPOINTS.count(db, "region_id = ?", (region_id,)) or REGIONS.count(
+            db, "parent_region_id = ?", (region_id,)
+        ):
             raise Forbidden(f"Cannot delete region {region_id}: there are endpoints or regions in it.")
         REGIONS.delete(db, region_id)
 

@@ -68,7 +68,9 @@ def _targets(db: Db, wanted: Wanted) -> set[str] | None:
     if wanted.below:
         fresh = [wanted.target_id]
         while fresh:
-            fresh = [row.id for one in fresh for row in PROJECTS.where(db, "parent_id = ?", (one,)) if row.id not in reached]
+            fresh = [
+                row.id for one in fresh for row in PROJECTS.where(db, "parent_id = ?", (one,)) if row.id not in reached
+            ]
             reached.update(fresh)
     return reached
 
@@ -93,7 +95,9 @@ def _worked_out(db: Db, rows: Sequence[Assignment]) -> Iterator[Given]:
         for reached in _reached(db, source):
             actors = [reached.actor_id]
             if source.actor_kind == "group":
-                members = db.execute("SELECT user_id FROM memberships WHERE group_id = ? ORDER BY 1", (source.actor_id,))
+                members = db.execute(
+                    "SELECT user_id FROM memberships WHERE group_id = ? ORDER BY 1", (source.actor_id,)
+                )
                 actors = [user_id for (user_id,) in members]
             for user_id in actors:
                 held = replace(reached, actor_kind="user", actor_id=user_id)
@@ -109,7 +113,11 @@ def _reached(db: Db, source: Assignment) -> list[Assignment]:
         return [source]
     fresh, found = [source.target_id], []
     while fresh:
-        below = [row.id for one in fresh for row in PROJECTS.where(db, "parent_id = ? AND is_domain = 0", (one,), order="name")]
+        below = [
+            row.id
+            for one in fresh
+            for row in PROJECTS.where(db, "parent_id = ? AND is_domain = 0", (one,), order="name")
+        ]
         found += below
         fresh = below
     return [replace(source, target_kind="project", target_id=one, inherited=False) for one in found]

@@ -47,7 +47,9 @@ async def create(
         if domain_id is not None:
             projects.need_domain_in(db, domain_id)
         _refuse_taken_in(db, name, domain_id)
-        return ROLES.insert(db, Role(uuid.uuid4().hex, name, domain_id, description, dict(options or {}), dict(extra or {})))
+        return ROLES.insert(
+            db, Role(uuid.uuid4().hex, name, domain_id, description, dict(options or {}), dict(extra or {}))
+        )
 
     return await identity.write(insert)
 
@@ -123,7 +125,9 @@ async def imply(identity: Identity, prior_id: str, implied_id: str) -> None:
         if implied.domain_id is not None and prior.domain_id is None:
             raise Forbidden(f"Cannot have the global role {prior_id} imply {implied_id}, which is a domain's.")
         if implied.name == "admin":
-            raise Forbidden(f"Cannot have role {implied_id} implied: whoever may change roles could make everybody an admin.")
+            raise Forbidden(
+                f"Cannot have role {implied_id} implied: whoever may change roles could make everybody an admin."
+            )
         if prior_id in rights.with_implied(db, [implied_id]):
             raise Invalid(f"Cannot have role {prior_id} imply {implied_id}: it would imply itself.")
         taken = db.execute(

@@ -44,7 +44,9 @@ def m001_who_may_what_where(db: Database) -> None:
         {"id": str, "name": str, "domain_id": str, "description": str, "options": str, "extra": str}, pk="id"
     )
     db.execute("CREATE UNIQUE INDEX roles_by_name ON roles (coalesce(domain_id, ''), name)")
-    db["role_implications"].create({"prior_role_id": str, "implied_role_id": str}, pk=("prior_role_id", "implied_role_id"))
+    db["role_implications"].create(
+        {"prior_role_id": str, "implied_role_id": str}, pk=("prior_role_id", "implied_role_id")
+    )
     whole = ("actor_kind", "actor_id", "target_kind", "target_id", "role_id", "inherited")
     db["assignments"].create(
         {

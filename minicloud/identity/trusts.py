@@ -46,9 +46,7 @@ def listed(identity: Identity, *, trustor_id: str | None, trustee_id: str | None
     now = stamp(identity.clock.now())
     rows = identity.store.read(TRUSTS.where, "expires_at IS NULL OR expires_at > ?", (now,), order="id")
     return [
-        row
-        for row in rows
-        if trustor_id in (None, row.trustor_user_id) and trustee_id in (None, row.trustee_user_id)
+        row for row in rows if trustor_id in (None, row.trustor_user_id) and trustee_id in (None, row.trustee_user_id)
     ]
 
 
@@ -106,7 +104,11 @@ def chosen_in(db: Db, roles: Sequence[Mapping[str, str]]) -> list[str]:
     """Ids of the global roles that a request names by id or name; `NotFound` names the one that isn't there."""
     ids = []
     for told in roles:
-        found = ROLES.get(db, told["id"]) if "id" in told else ROLES.first(db, "name = ? AND domain_id IS NULL", (told["name"],))
+        found = (
+            ROLES.get(db, told["id"])
+            if "id" in told
+            else ROLES.first(db, "name = ? AND domain_id IS NULL", (told["name"],))
+        )
         if found is None:
             raise NotFound(f"Could not find role: {told.get('id') or told.get('name')}.")
         ids.append(found.id)

@@ -57,7 +57,15 @@ async def create(
         home = projects.need_domain_in(db, domain_id)
         _refuse_taken_in(db, name, home.id)
         row = User(
-            uuid.uuid4().hex, name, home.id, enabled, default_project_id, secret, 1, dict(options or {}), dict(extra or {})
+            uuid.uuid4().hex,
+            name,
+            home.id,
+            enabled,
+            default_project_id,
+            secret,
+            1,
+            dict(options or {}),
+            dict(extra or {}),
         )
         return USERS.insert(db, row)
 
@@ -107,7 +115,11 @@ async def change_password(identity: Identity, user_id: str, *, original: str, pa
     """
     user = show(identity, user_id)
     identity.throttle.check(user_id[:64], address)
-    if not await identity.passwords.matches(user.password_hash if user else None, original) or user is None or not user.enabled:
+    if (
+        not await identity.passwords.matches(user.password_hash if user else None, original)
+        or user is None
+        or not user.enabled
+    ):
         identity.throttle.failed(user_id[:64], address)
         raise Unauthenticated(REFUSAL)
     if user.options.get("lock_password"):
@@ -118,7 +130,11 @@ async def change_password(identity: Identity, user_id: str, *, original: str, pa
 
     def change(db: Db) -> None:
         USERS.change(
-            db, user_id, expect={"password_hash": user.password_hash}, password_hash=secret, generation=user.generation + 1
+            db,
+            user_id,
+            expect={"password_hash": user.password_hash},
+            password_hash=secret,
+            generation=user.generation + 1,
         )
 
     await identity.write(change)

@@ -36,7 +36,9 @@ class Metadata:
     dialect = None
     routes: Sequence[object] = ()
 
-    def __init__(self, foundation: Foundation, host: Host, config: Config, *, network: Network, compute: Compute) -> None:
+    def __init__(
+        self, foundation: Foundation, host: Host, config: Config, *, network: Network, compute: Compute
+    ) -> None:
         self._namespaces, self._network = host.namespaces, network
         self._events = foundation.events
         self._answers = Answers(network=network, compute=compute, tracer=foundation.tracer)
@@ -67,7 +69,9 @@ class Metadata:
             try:
                 await self._listen(door)
             except Exception as error:  # one odd namespace must not keep the others from their metadata
-                log.warning("a metadata door could not be opened; it is tried again", owner=door.owner_id, error=str(error))
+                log.warning(
+                    "a metadata door could not be opened; it is tried again", owner=door.owner_id, error=str(error)
+                )
 
     async def _listen(self, door: MetadataDoor) -> None:
         socket = await self._namespaces.listen(door.space, door.address, door.port)

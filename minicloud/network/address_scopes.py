@@ -28,7 +28,9 @@ async def create(service: Network, ctx: Context, many: Sequence[Mapping[str, Any
         made = []
         for values in many:
             if values["ip_version"] not in (4, 6):
-                raise Invalid(f"Cannot use IP version {values['ip_version']}: it must be 4 or 6.", code="HTTPBadRequest")
+                raise Invalid(
+                    f"Cannot use IP version {values['ip_version']}: it must be 4 or 6.", code="HTTPBadRequest"
+                )
             row = AddressScope(
                 str(uuid.uuid4()), standing.project_of(ctx, values), values.get("name") or "", values["ip_version"]
             )

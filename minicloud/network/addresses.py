@@ -120,7 +120,9 @@ def chosen_in(
     return chosen
 
 
-def _by_default(db: Db, network_id: str, subnets: Sequence[Subnet], mac: str, device_owner: str) -> list[dict[str, str]]:
+def _by_default(
+    db: Db, network_id: str, subnets: Sequence[Subnet], mac: str, device_owner: str
+) -> list[dict[str, str]]:
     chosen: list[dict[str, str]] = []
     for version in (4, 6):
         pools = [one for one in subnets if one.ip_version == version and not one.takes_addresses_from_macs]
@@ -131,7 +133,9 @@ def _by_default(db: Db, network_id: str, subnets: Sequence[Subnet], mac: str, de
                 break
         else:
             if pools:
-                raise Conflict(f"Cannot find a free address on network {network_id}.", code="IpAddressGenerationFailure")
+                raise Conflict(
+                    f"Cannot find a free address on network {network_id}.", code="IpAddressGenerationFailure"
+                )
     automatic = [one for one in subnets if one.takes_addresses_from_macs]
     return chosen + [{"subnet_id": one.id, "ip_address": eui64(one.cidr, mac)} for one in automatic]
 
@@ -140,11 +144,11 @@ def _subnet_of(subnets: Sequence[Subnet], subnet_id: str | None, address: str | 
     if subnet_id is not None:
         subnet = next((one for one in subnets if one.id == subnet_id), None)
         if subnet is None:
-            raise Invalid(
-                f"Cannot use subnet {subnet_id}: it is not on network {network_id}.", code="InvalidInput"
-            )
+            raise Invalid(f"Cannot use subnet {subnet_id}: it is not on network {network_id}.", code="InvalidInput")
         if address is not None and not is_usable(subnet, address):
-            raise Invalid(f"IP address {address} is not a valid IP for the specified subnet.", code="InvalidIpForSubnet")
+            raise Invalid(
+                f"IP address {address} is not a valid IP for the specified subnet.", code="InvalidIpForSubnet"
+            )
         return subnet
     if address is None:
         raise Invalid("Cannot choose an address: fixed_ips wants a subnet_id or an ip_address.", code="InvalidInput")

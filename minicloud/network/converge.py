@@ -243,7 +243,11 @@ class Converge:
             await run(key)
         except Failure as failure:
             log.warning(
-                "the host does not follow yet", scope=kind, id=key, error=failure.message, detail=getattr(failure, "detail", "")
+                "the host does not follow yet",
+                scope=kind,
+                id=key,
+                error=failure.message,
+                detail=getattr(failure, "detail", ""),
             )
             await self._service.store.write(_tell, kind, key, False)
             self._service.reconciler.wake()
@@ -302,5 +306,6 @@ def _tell(db: Db, kind: str, key: str, good: bool) -> None:
     db.execute(f"UPDATE {table} SET status = ? WHERE id = ?", ("ACTIVE" if good else down, key))
     owned = "device_id = ?" if kind == "router" else f"network_id = ? AND device_owner = '{ports.DHCP}'"
     db.execute(
-        f"UPDATE ports SET status = ? WHERE {owned} AND device_owner LIKE 'network:%'", ("ACTIVE" if good else "DOWN", key)
+        f"UPDATE ports SET status = ? WHERE {owned} AND device_owner LIKE 'network:%'",
+        ("ACTIVE" if good else "DOWN", key),
     )

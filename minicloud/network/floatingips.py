@@ -103,7 +103,9 @@ async def update(
     def write(db: Db) -> tuple[FloatingIp, FloatingIp]:
         before = standing.owned_in(db, ctx, FLOATINGIPS, floatingip_id, NOT_FOUND)
         standing.require_revision(before, revision)
-        given = {name: values[name] for name in ("description", "dns_name", "dns_domain") if values.get(name) is not None}
+        given = {
+            name: values[name] for name in ("description", "dns_name", "dns_domain") if values.get(name) is not None
+        }
         if values.get("port_id"):
             given |= _target_in(db, ctx, before, values["port_id"], values.get("fixed_ip_address"))
         elif "port_id" in values or not values:  # an empty change has always meant: lead nowhere
@@ -176,7 +178,8 @@ def _fixed_of(port: Port, asked: str | None) -> dict[str, str]:
         raise Invalid(f"Cannot add floating IP to port {port.id} that has no fixed IPv4 addresses.", code="BadRequest")
     if len(four) > 1:
         raise Invalid(
-            f"Port {port.id} has multiple fixed IPv4 addresses. Must provide a specific IPv4 address.", code="BadRequest"
+            f"Port {port.id} has multiple fixed IPv4 addresses. Must provide a specific IPv4 address.",
+            code="BadRequest",
         )
     return four[0]
 

@@ -205,7 +205,8 @@ def _set_external_in(db: Db, row: NetworkRow, external: bool) -> None:
         db, "network_id = ? AND device_owner = ?", (row.id, ports.FLOATING)
     ):
         raise Conflict(
-            f"Cannot make network {row.id} internal: router gateways or floating IPs use it.", code="ExternalNetworkInUse"
+            f"Cannot make network {row.id} internal: router gateways or floating IPs use it.",
+            code="ExternalNetworkInUse",
         )
     RBAC_POLICIES.delete_where(db, "object_id = ? AND action = ?", (row.id, standing.EXTERNAL))
 

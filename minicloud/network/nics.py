@@ -142,7 +142,9 @@ def _group_ids_in(db: Db, ctx: Context, groups: Sequence[str]) -> list[str]:
         if not exact and wanted == security_groups.DEFAULT:
             continue  # made with the first port
         if not exact:
-            raise Invalid(f"Security group {wanted} not found for project {ctx.project_id}.", code="SecurityGroupNotFound")
+            raise Invalid(
+                f"Security group {wanted} not found for project {ctx.project_id}.", code="SecurityGroupNotFound"
+            )
         ids.append(exact[0].id)
     return list(dict.fromkeys(ids))
 
@@ -164,7 +166,9 @@ def _nic_in(db: Db, ctx: Context, request: NicRequest, groups: tuple[str, ...]) 
         raise Invalid(f"Network {network.id} requires a subnet in order to boot instances on.")
     if request.fixed_ip is not None:
         _check_address_in(db, network, subnets, request.fixed_ip)
-    return Nic(str(uuid.uuid4()), network.id, created=True, fixed_ip=request.fixed_ip, security_groups=groups, tag=request.tag)
+    return Nic(
+        str(uuid.uuid4()), network.id, created=True, fixed_ip=request.fixed_ip, security_groups=groups, tag=request.tag
+    )
 
 
 def _check_address_in(db: Db, network: NetworkRow, subnets: Sequence[Subnet], asked: str) -> None:

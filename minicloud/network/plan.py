@@ -163,7 +163,8 @@ def port_filter_of(port: Port, network: NetworkRow) -> PortFilter:
     """What a machine's port may send and receive."""
     own = [(port.mac_address, address) for address in port.addresses]
     pairs = [
-        ((pair.get("mac_address") or port.mac_address).lower(), pair["ip_address"]) for pair in port.allowed_address_pairs
+        ((pair.get("mac_address") or port.mac_address).lower(), pair["ip_address"])
+        for pair in port.allowed_address_pairs
     ]
     return PortFilter(
         port_id=port.id,
@@ -198,7 +199,9 @@ def _rule_of(rule: SecurityGroupRule) -> GroupRule:
         protocol=protocol_number(rule.protocol),
         port_min=rule.port_range_min,
         port_max=rule.port_range_max,
-        remote_cidr=None if rule.remote_ip_prefix is None else str(ipaddress.ip_network(rule.remote_ip_prefix, strict=False)),
+        remote_cidr=None
+        if rule.remote_ip_prefix is None
+        else str(ipaddress.ip_network(rule.remote_ip_prefix, strict=False)),
         remote_group=rule.remote_group_id,
     )
 

@@ -139,7 +139,14 @@ def _update_in(db: Db, service: Network, ctx: Context, row: Port, values: Mappin
     if "security_groups" in given:
         groups = _groups_in(db, service, ctx, row.project_id, given.pop("security_groups") or [], guarded)
     wanted = given.pop("fixed_ips", None)
-    nullable = {"device_id": "", "device_owner": "", "allowed_address_pairs": [], "dns_name": "", "profile": {}, "host_id": ""}
+    nullable = {
+        "device_id": "",
+        "device_owner": "",
+        "allowed_address_pairs": [],
+        "dns_name": "",
+        "profile": {},
+        "host_id": "",
+    }
     given = {key: nullable.get(key) if value is None else value for key, value in given.items()}
     given = {key: value for key, value in given.items() if value is not None}
     if given.get("admin_state_up") is False:
@@ -226,7 +233,8 @@ def set_addresses_in(
     _free_in(db, row.id)
     for one in fixed:
         holder = db.execute(
-            "SELECT port_id FROM port_addresses WHERE network_id = ? AND address = ?", (row.network_id, one["ip_address"])
+            "SELECT port_id FROM port_addresses WHERE network_id = ? AND address = ?",
+            (row.network_id, one["ip_address"]),
         ).fetchone()
         if holder is not None:
             raise Conflict(
@@ -335,7 +343,8 @@ def _check_security(row: Port, groups: Sequence[str]) -> None:
         )
     if row.allowed_address_pairs:
         raise Conflict(
-            "Cannot use allowed address pairs on a port without port security.", code="AddressPairAndPortSecurityRequired"
+            "Cannot use allowed address pairs on a port without port security.",
+            code="AddressPairAndPortSecurityRequired",
         )
 
 

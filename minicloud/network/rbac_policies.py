@@ -138,4 +138,6 @@ def _require_unused_in(db: Db, row: RbacPolicy) -> None:
     elif row.object_type == "address_scope":
         used = SUBNETPOOLS.count(db, f"address_scope_id = ? AND {by}", (row.object_id, who)) > 0
     if used:
-        raise Conflict(f"Cannot stop sharing {row.object_id} with {row.target}: it is in use there.", code="RbacPolicyInUse")
+        raise Conflict(
+            f"Cannot stop sharing {row.object_id} with {row.target}: it is in use there.", code="RbacPolicyInUse"
+        )

@@ -99,16 +99,15 @@ def _keep_dhcp_port(db: Db, service: Network, network_id: str) -> None:
         ports.keep_dhcp_port_in(db, service, network_id)
 
 
-def _filters(
-    db: Db, service: Network
-) -> tuple[tuple[PortFilter, ...], tuple[GroupFilter, ...], tuple[Uplink, ...]]:
+def _filters(db: Db, service: Network) -> tuple[tuple[PortFilter, ...], tuple[GroupFilter, ...], tuple[Uplink, ...]]:
     networks = {row.id: row for row in NETWORKS.where(db)}
     plugged = PORTS.where(db, PLUGGED, order="number")
     filters = tuple(plan.port_filter_of(port, networks[port.network_id]) for port in plugged)
     groups = tuple(
-        plan.group_filter_of(group, *group_rows(db, group.id)[1:]) for group in SECURITY_GROUPS.where(db, order="number")
+        plan.group_filter_of(group, *group_rows(db, group.id)[1:])
+        for group in SECURITY_GROUPS.where(db, order="number")
     )
-    outside = [(row, SUBNETS.where(db, "network_id = ?", (row.id,), order="id")) for row in networks.values() if row.external]
+    outside = [
+        (row, SUBNETS.where(db, "network_id = ?", (row.id,), order="id")) for row in networks.values() if row.external
+    ]
     return filters, groups, plan.uplinks_of(sorted(outside, key=lambda one: one[0].id), service.config.network)
-
-

@@ -81,7 +81,12 @@ async def update(
 
 
 async def change_routes(
-    service: Network, ctx: Context, router_id: str, *, added: Sequence[dict[str, str]] = (), removed: Sequence[dict[str, str]] = ()
+    service: Network,
+    ctx: Context,
+    router_id: str,
+    *,
+    added: Sequence[dict[str, str]] = (),
+    removed: Sequence[dict[str, str]] = (),
 ) -> Router:
     """Put routes in or take them out, without a look at the others (extension extraroute-atomic)."""
 
@@ -102,7 +107,9 @@ async def delete(service: Network, ctx: Context, router_id: str, revision: int |
         standing.require_revision(row, revision)
         held = [port.id for port in _interfaces_in(db, row.id)]
         if held:
-            raise Conflict(f"Cannot delete router {row.id}: ports are still attached: {', '.join(held)}.", code="RouterInUse")
+            raise Conflict(
+                f"Cannot delete router {row.id}: ports are still attached: {', '.join(held)}.", code="RouterInUse"
+            )
         if row.gateway_port_id is not None:
             ports.remove_in(db, row.gateway_port_id)
         ROUTERS.delete(db, row.id)
@@ -187,7 +194,11 @@ async def add_interface(
 
     def write(db: Db) -> tuple[Router, Port]:
         row = standing.owned_in(db, ctx, ROUTERS, router_id, NOT_FOUND)
-        port = _port_as_interface(db, ctx, row, port_id) if port_id else _subnet_as_interface(db, service, ctx, row, subnet_id or "")
+        port = (
+            _port_as_interface(db, ctx, row, port_id)
+            if port_id
+            else _subnet_as_interface(db, service, ctx, row, subnet_id or "")
+        )
         bound = {
             "device_id": row.id, "device_owner": ports.INTERFACE, "host_id": service.host_name, "status": "ACTIVE",
             "security_groups": [], "port_security_enabled": False,
@@ -229,7 +240,8 @@ def _port_as_interface(db: Db, ctx: Context, row: Router, port_id: str) -> Port:
     port = ports.visible_in(db, ctx, port_id)
     if port.device_id:
         raise Conflict(
-            f"Cannot use port {port.id}: it belongs to {port.device_owner or 'device'} {port.device_id}.", code="PortInUse"
+            f"Cannot use port {port.id}: it belongs to {port.device_owner or 'device'} {port.device_id}.",
+            code="PortInUse",
         )
     if not port.fixed_ips:
         raise Invalid("Cannot add a router interface: the port has no fixed IP.", code="BadRequest")
@@ -270,14 +282,20 @@ def _interface_in(db: Db, ctx: Context, row: Router, subnet_id: str | None, port
     if port_id:
         port = next((one for one in held if one.id == port_id), None)
         if port is None:
-            raise NotFound(f"Router {row.id} does not have an interface with id {port_id}.", code="RouterInterfaceNotFound")
+            raise NotFound(
+                f"Router {row.id} does not have an interface with id {port_id}.", code="RouterInterfaceNotFound"
+            )
         if subnet_id and not any(one["subnet_id"] == subnet_id for one in port.fixed_ips):
-            raise Conflict(f"Cannot remove port {port_id}: it is not on subnet {subnet_id}.", code="SubnetMismatchForPort")
+            raise Conflict(
+                f"Cannot remove port {port_id}: it is not on subnet {subnet_id}.", code="SubnetMismatchForPort"
+            )
         return port
     subnets.visible_in(db, ctx, subnet_id or "")
     port = next((one for one in held if any(fixed["subnet_id"] == subnet_id for fixed in one.fixed_ips)), None)
     if port is None:
-        raise NotFound(f"Router {row.id} has no interface on subnet {subnet_id}.", code="RouterInterfaceNotFoundForSubnet")
+        raise NotFound(
+            f"Router {row.id} has no interface on subnet {subnet_id}.", code="RouterInterfaceNotFoundForSubnet"
+        )
     return port
 
 
@@ -318,7 +336,9 @@ def _check_no_overlap(db: Db, row: Router, wanted: Sequence[Subnet]) -> None:
     for present in _connected_in(db, row.id):
         for subnet in wanted:
             if present.id == subnet.id:
-                raise Invalid(f"Bad router request: Router already has a port on subnet {subnet.id}.", code="BadRequest")
+                raise Invalid(
+                    f"Bad router request: Router already has a port on subnet {subnet.id}.", code="BadRequest"
+                )
             if present.ip_version == subnet.ip_version and ipaddress.ip_network(present.cidr).overlaps(
                 ipaddress.ip_network(subnet.cidr)  # type: ignore[arg-type]
             ):
@@ -338,7 +358,9 @@ def _checked_routes(db: Db, row: Router, routes: Sequence[dict[str, str]]) -> li
     for route in routes:
         hop = addresses.canonical(route["nexthop"])
         if not any(addresses.contains(subnet, hop) for subnet in connected):
-            raise Invalid(f"Invalid format for routes: {route}, the nexthop is not connected with router.", code="InvalidRoutes")
+            raise Invalid(
+                f"Invalid format for routes: {route}, the nexthop is not connected with router.", code="InvalidRoutes"
+            )
         if hop in own:
             raise Invalid(f"Invalid format for routes: {route}, the nexthop is used by router.", code="InvalidRoutes")
         destination = str(ipaddress.ip_network(route["destination"], strict=False))

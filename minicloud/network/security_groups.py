@@ -65,7 +65,9 @@ def _create_in(db: Db, service: Network, ctx: Context, values: Mapping[str, Any]
     project_id = standing.project_of(ctx, values)
     default_in(db, service, project_id)
     if values.get("name") == DEFAULT:
-        raise Conflict("Cannot create a group named default: every project has one.", code="SecurityGroupDefaultAlreadyExists")
+        raise Conflict(
+            "Cannot create a group named default: every project has one.", code="SecurityGroupDefaultAlreadyExists"
+        )
     service.quotas.check_in(db, project_id, security_group=1, security_group_rule=2)
     return _write_in(db, service, {**values, "project_id": project_id})
 
@@ -114,7 +116,9 @@ async def update(
         if row.is_default and given.get("name", DEFAULT) != DEFAULT:
             raise Conflict("Cannot rename the default group.", code="SecurityGroupCannotUpdateDefault")
         if not row.is_default and given.get("name") == DEFAULT:
-            raise Conflict("Cannot name a group default: the project has one.", code="SecurityGroupDefaultAlreadyExists")
+            raise Conflict(
+                "Cannot name a group default: the project has one.", code="SecurityGroupDefaultAlreadyExists"
+            )
         if given.get("stateful", row.stateful) != row.stateful and _is_used_in(db, row.id):
             raise Conflict(f"Cannot change stateful of group {row.id}: ports use it.", code="SecurityGroupInUse")
         return standing.changed_in(db, service.clock, SECURITY_GROUPS, row, given)
@@ -213,9 +217,7 @@ def _create_rule_in(db: Db, service: Network, ctx: Context, values: Mapping[str,
         given["remote_ip_prefix"] = _checked_prefix(given["remote_ip_prefix"], ethertype)
     same = _same_rule_in(db, group.id, given)
     if same is not None:
-        raise Conflict(
-            f"Security group rule already exists. Rule id is {same.id}.", code="SecurityGroupRuleExists"
-        )
+        raise Conflict(f"Security group rule already exists. Rule id is {same.id}.", code="SecurityGroupRuleExists")
     return _write_rule_in(db, service, group, **{key: given[key] for key in given if key != "security_group_id"})
 
 
@@ -246,7 +248,9 @@ async def delete_rule(service: Network, ctx: Context, rule_id: str, revision: in
 def visible_rule_in(db: Db, ctx: Context, rule_id: str) -> SecurityGroupRule:
     """A rule of a group that the caller may know of."""
     row = SECURITY_GROUP_RULES.get(db, rule_id)
-    if row is None or not (ctx.sees(row.project_id) or standing.is_shared_in(db, row.security_group_id, ctx.project_id)):
+    if row is None or not (
+        ctx.sees(row.project_id) or standing.is_shared_in(db, row.security_group_id, ctx.project_id)
+    ):
         raise NotFound(f"Security group rule {rule_id} does not exist.", code=RULE_NOT_FOUND)
     return row
 
@@ -282,7 +286,9 @@ def _check_ports(given: Mapping[str, Any]) -> None:
         return
     number = protocol_number(protocol)
     if number is None:
-        raise Invalid("Must also specify protocol if port range is given.", code="SecurityGroupProtocolRequiredWithPorts")
+        raise Invalid(
+            "Must also specify protocol if port range is given.", code="SecurityGroupProtocolRequiredWithPorts"
+        )
     if number in ICMP:
         for value, name in ((low, "type (port-range-min)"), (high, "code (port-range-max)")):
             if value is not None and not 0 <= value <= 255:
@@ -296,10 +302,13 @@ def _check_ports(given: Mapping[str, Any]) -> None:
         if value is not None and not 0 <= value <= 65535:
             raise Invalid(f"Invalid value for port {value}.", code="SecurityGroupInvalidPortValue")
     if number not in WITH_PORTS:
-        raise Invalid(f"Cannot use ports with protocol {protocol}: it has none.", code="SecurityGroupInvalidProtocolForPort")
+        raise Invalid(
+            f"Cannot use ports with protocol {protocol}: it has none.", code="SecurityGroupInvalidProtocolForPort"
+        )
     if low is None or high is None or low > high:
         raise Invalid(
-            f"Cannot use ports {low} to {high}: port_range_min must be <= port_range_max.", code="SecurityGroupInvalidPortRange"
+            f"Cannot use ports {low} to {high}: port_range_min must be <= port_range_max.",
+            code="SecurityGroupInvalidPortRange",
         )
 
 

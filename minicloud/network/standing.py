@@ -38,7 +38,9 @@ def project_of(ctx: Context, values: Mapping[str, Any]) -> str:
         raise Invalid("Cannot create this for another project: only an admin may name one.", code="HTTPBadRequest")
     project_id: str | None = asked or ctx.project_id
     if project_id is None:
-        raise Invalid("Cannot create this: the token has no project, and the request names none.", code="HTTPBadRequest")
+        raise Invalid(
+            "Cannot create this: the token has no project, and the request names none.", code="HTTPBadRequest"
+        )
     return project_id
 
 

@@ -111,7 +111,9 @@ async def change_prefixes(
         prefixes: list[IpNetwork] = list(map(ipaddress.ip_network, row.prefixes))
         for gone in compact(removed) if removed else ():
             if any(gone.overlaps(used) for used in _used_in(db, row)):  # type: ignore[arg-type]
-                raise Conflict(f"Cannot take {gone} out of pool {row.id}: subnets use it.", code="IllegalSubnetPoolPrefixUpdate")
+                raise Conflict(
+                    f"Cannot take {gone} out of pool {row.id}: subnets use it.", code="IllegalSubnetPoolPrefixUpdate"
+                )
             prefixes = _without(prefixes, gone)
         kept = compact([*map(str, prefixes), *added])
         row = standing.changed_in(db, service.clock, SUBNETPOOLS, row, {"prefixes": [str(one) for one in kept]})
@@ -128,7 +130,9 @@ async def delete(service: Network, ctx: Context, pool_id: str, revision: int | N
         row = standing.owned_in(db, ctx, SUBNETPOOLS, pool_id, NOT_FOUND)
         standing.require_revision(row, revision)
         if SUBNETS.count(db, "subnetpool_id = ?", (row.id,)):
-            raise Conflict(f"Cannot delete subnet pool {row.id}: subnets were cut out of it.", code="SubnetPoolDeleteError")
+            raise Conflict(
+                f"Cannot delete subnet pool {row.id}: subnets were cut out of it.", code="SubnetPoolDeleteError"
+            )
         RBAC_POLICIES.delete_where(db, "object_id = ?", (row.id,))
         SUBNETPOOLS.delete(db, row.id)
 
@@ -148,11 +152,15 @@ def cut_in(
     if values.get("use_default_subnetpool") and pool_id is None:
         pool = SUBNETPOOLS.first(db, "is_default = 1 AND ip_version = ?", (values["ip_version"],))
         if pool is None:
-            raise Invalid(f"Cannot use the default pool: there is none for IPv{values['ip_version']}.", code="BadRequest")
+            raise Invalid(
+                f"Cannot use the default pool: there is none for IPv{values['ip_version']}.", code="BadRequest"
+            )
         pool_id = pool.id
     if pool_id is None:
         if cidr is None:
-            raise Invalid("Bad subnets request: a subnetpool must be specified in the absence of a cidr.", code="BadRequest")
+            raise Invalid(
+                "Bad subnets request: a subnetpool must be specified in the absence of a cidr.", code="BadRequest"
+            )
         return None, cidr
     pool = standing.visible_in(db, ctx, SUBNETPOOLS, pool_id, NOT_FOUND)
     if pool.ip_version != values["ip_version"]:
@@ -172,13 +180,17 @@ def cut_in(
         _check_length(pool, ranged.prefixlen)
         inside = any(ranged.version == one.version and ranged.subnet_of(one) for one in prefixes)  # type: ignore[arg-type]
         if not inside or any(ranged.overlaps(one) for one in used):  # type: ignore[arg-type]
-            raise Invalid(f"Cannot cut {ranged} out of pool {pool.id}: it is not free there.", code="SubnetAllocationError")
+            raise Invalid(
+                f"Cannot cut {ranged} out of pool {pool.id}: it is not free there.", code="SubnetAllocationError"
+            )
     else:
         wanted = pool.default_prefixlen if length is None else length
         _check_length(pool, wanted)
         ranged = _next_free(prefixes, used, wanted)
         if ranged is None:
-            raise Invalid(f"Cannot cut a /{wanted} out of pool {pool.id}: it has none left.", code="SubnetAllocationError")
+            raise Invalid(
+                f"Cannot cut a /{wanted} out of pool {pool.id}: it has none left.", code="SubnetAllocationError"
+            )
     _check_pool_quota(db, pool, project_id, ranged)
     return pool.id, str(ranged)
 
@@ -219,17 +231,25 @@ def _check(db: Db, ctx: Context, row: SubnetPool) -> None:
             f" {row.max_prefixlen} (max): they must rise and be at most {longest}.",
             code="IllegalSubnetPoolPrefixBounds",
         )
-    if row.is_default and SUBNETPOOLS.count(db, "is_default = 1 AND ip_version = ? AND id != ?", (row.ip_version, row.id)):
+    if row.is_default and SUBNETPOOLS.count(
+        db, "is_default = 1 AND ip_version = ? AND id != ?", (row.ip_version, row.id)
+    ):
         raise Invalid(f"Cannot make this the default pool: there is one for IPv{row.ip_version}.", code="InvalidInput")
     if row.address_scope_id is None:
         return
     scope = standing.visible_in(db, ctx, ADDRESS_SCOPES, row.address_scope_id, "AddressScopeNotFound")
     if scope.ip_version != row.ip_version:
-        raise Invalid(f"Cannot use address scope {scope.id}: it is IPv{scope.ip_version}.", code="IllegalSubnetPoolIpVersionAssociation")
+        raise Invalid(
+            f"Cannot use address scope {scope.id}: it is IPv{scope.ip_version}.",
+            code="IllegalSubnetPoolIpVersionAssociation",
+        )
     own = [ipaddress.ip_network(one) for one in row.prefixes]
     for other in SUBNETPOOLS.where(db, "address_scope_id = ? AND id != ?", (scope.id, row.id)):
         if any(one.overlaps(ipaddress.ip_network(text)) for one in own for text in other.prefixes):  # type: ignore[arg-type]
-            raise Conflict(f"Cannot use these prefixes: pool {other.id} of the same scope has them.", code="AddressScopePrefixConflict")
+            raise Conflict(
+                f"Cannot use these prefixes: pool {other.id} of the same scope has them.",
+                code="AddressScopePrefixConflict",
+            )
 
 
 def _require_own_scope(db: Db, ctx: Context, row: SubnetPool) -> None:
@@ -260,7 +280,9 @@ def _next_free(prefixes: Sequence[IpNetwork], used: Sequence[IpNetwork], length:
             continue
         size, kind = 1 << (prefix.max_prefixlen - length), type(prefix)
         at, end = int(prefix.network_address), int(prefix.broadcast_address)
-        taken = sorted((int(one.network_address), int(one.broadcast_address)) for one in used if one.version == prefix.version)
+        taken = sorted(
+            (int(one.network_address), int(one.broadcast_address)) for one in used if one.version == prefix.version
+        )
         for low, high in taken:
             if low >= at + size or high < at:
                 continue

@@ -138,7 +138,8 @@ async def delete(service: Network, ctx: Context, subnet_id: str, revision: int |
         ]
         if holding:
             raise Conflict(
-                f"Cannot delete subnet {row.id}: ports have addresses in it: {', '.join(holding[:20])}.", code="SubnetInUse"
+                f"Cannot delete subnet {row.id}: ports have addresses in it: {', '.join(holding[:20])}.",
+                code="SubnetInUse",
             )
         for port in users:
             left = [fixed for fixed in port.fixed_ips if fixed["subnet_id"] != row.id]
@@ -212,7 +213,9 @@ def _ports_in(db: Db, subnet_id: str) -> list[Port]:
 
 def _check_range(db: Db, network: NetworkRow | None, ranged: IpNetwork, enable_dhcp: bool) -> None:
     if enable_dhcp and ranged.version == 4 and ranged.prefixlen > 30:
-        raise Invalid(f"Cannot serve DHCP in {ranged}: it has no room for a server; turn enable_dhcp off.", code="InvalidInput")
+        raise Invalid(
+            f"Cannot serve DHCP in {ranged}: it has no room for a server; turn enable_dhcp off.", code="InvalidInput"
+        )
     if ranged.prefixlen == 0 or ranged.is_multicast or ranged.is_loopback or (enable_dhcp and ranged.is_link_local):
         raise Invalid(f"Cannot use {ranged} for a subnet: machines can't have such addresses.", code="InvalidInput")
     if network is None:
@@ -235,7 +238,8 @@ def _check_modes(ranged: IpNetwork, values: Mapping[str, Any], enable_dhcp: bool
         raise Invalid("Cannot use ipv6_ra_mode or ipv6_address_mode while enable_dhcp is off.", code="InvalidInput")
     if advertised and addressed and advertised != addressed:
         raise Invalid(
-            f"Cannot use ipv6_ra_mode {advertised} with ipv6_address_mode {addressed}: they must agree.", code="InvalidInput"
+            f"Cannot use ipv6_ra_mode {advertised} with ipv6_address_mode {addressed}: they must agree.",
+            code="InvalidInput",
         )
     if (addressed or advertised) != "dhcpv6-stateful" and ranged.prefixlen != 64:
         raise Invalid(f"Cannot use {ranged} with {addressed or advertised}: it must be a /64.", code="InvalidInput")
@@ -247,7 +251,9 @@ def _default_pools(ranged: IpNetwork, gateway: str | None) -> list[dict[str, str
     if ranged.num_addresses > 2:
         first, last = first + 1, last - 1 if ranged.version == 4 else last
     kind = type(ranged.network_address)
-    cut = int(ipaddress.ip_address(gateway)) if gateway is not None and ipaddress.ip_address(gateway) in ranged else None
+    cut = (
+        int(ipaddress.ip_address(gateway)) if gateway is not None and ipaddress.ip_address(gateway) in ranged else None
+    )
     spans = [(first, last)] if cut is None else [(first, min(last, cut - 1)), (max(first, cut + 1), last)]
     if cut is not None and not first <= cut <= last:
         spans = [(first, last)]
@@ -260,9 +266,13 @@ def _checked_pools(ranged: IpNetwork, pools: Sequence[Mapping[str, str]]) -> lis
         start, end = ipaddress.ip_address(pool["start"]), ipaddress.ip_address(pool["end"])
         told = f"{start}-{end}"
         if start.version != end.version or int(start) > int(end):
-            raise Invalid(f"Cannot use the allocation pool {told}: it ends before it starts.", code="InvalidAllocationPool")
+            raise Invalid(
+                f"Cannot use the allocation pool {told}: it ends before it starts.", code="InvalidAllocationPool"
+            )
         if start not in ranged or end not in ranged:
-            raise Invalid(f"Cannot use the allocation pool {told}: it leaves {ranged}.", code="OutOfBoundsAllocationPool")
+            raise Invalid(
+                f"Cannot use the allocation pool {told}: it leaves {ranged}.", code="OutOfBoundsAllocationPool"
+            )
         checked.append((int(start), int(end), {"start": str(start), "end": str(end)}))
     checked.sort(key=lambda one: one[0])
     for (_, end_of_one, one), (start_of_next, _, other) in itertools.pairwise(checked):

@@ -104,7 +104,9 @@ def m003_routers(db: Database) -> None:
     )  # fmt: skip
     for column in ("project_id", "port_id", "router_id"):
         db["floatingips"].create_index([column])
-    db.execute("CREATE UNIQUE INDEX one_floating_ip ON floatingips(port_id, fixed_ip_address) WHERE port_id IS NOT NULL")
+    db.execute(
+        "CREATE UNIQUE INDEX one_floating_ip ON floatingips(port_id, fixed_ip_address) WHERE port_id IS NOT NULL"
+    )
 
 
 @migrations()

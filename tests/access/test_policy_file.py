@@ -62,7 +62,9 @@ def test_the_command_explains_a_verdict(tmp_path: Path) -> None:
 
     assert "allowed  POST /compute/v2.1/servers" in told("member", "os_compute_api:servers:create")
     assert "refused" in told("reader", "os_compute_api:servers:create")
-    assert "A token with the scope system is not taken" in told("--scope", "system", "admin", "os_compute_api:servers:create")
+    assert "A token with the scope system is not taken" in told(
+        "--scope", "system", "admin", "os_compute_api:servers:create"
+    )
     (tmp_path / "policy.yaml").write_text('"os_compute_api:servers:create": "role:builder"')
     answer = told("builder", "os_compute_api:servers:create")
     assert "allowed" in answer and "policy.yaml" in answer and "role:builder" in answer

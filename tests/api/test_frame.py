@@ -56,7 +56,10 @@ ROBOT = Schema(
     Field("armed", STRICT_BOOLEAN, create=OPTIONAL),
 )  # fmt: skip
 
-ROWS = [{"id": f"{n:08}-0000-4000-8000-000000000000", "name": f"r{n}", "busy": False, "owner": "me", "note": "n", "old": 1} for n in range(5)]
+ROWS = [
+    {"id": f"{n:08}-0000-4000-8000-000000000000", "name": f"r{n}", "busy": False, "owner": "me", "note": "n", "old": 1}
+    for n in range(5)
+]
 seen: list[Any] = []
 
 
@@ -101,7 +104,9 @@ ROUTES = [
     Route("POST", "/robots", create, body=ROBOT, view=ROBOT, status=201, policy=MEMBER, rule="create_robot"),
     Route("GET", "/robots/{robot_id}", show, view=ROBOT, policy=READER, rule="get_robot"),
     Route("POST", "/robots/{robot_id}/action", wave, action="wave", status=202, policy=MEMBER, rule="wave", body=EMPTY),
-    Route("POST", "/robots/{robot_id}/action", wave, action="jump", since=(2, 5), status=202, policy=MEMBER, rule="jump"),
+    Route(
+        "POST", "/robots/{robot_id}/action", wave, action="jump", since=(2, 5), status=202, policy=MEMBER, rule="jump"
+    ),
     Route("GET", "/fail", fail, policy=READER, rule="fail"),
     Route("GET", "/new", root, policy=READER, rule="new", since=(2, 5)),
 ]
@@ -137,11 +142,16 @@ async def url(tmp_path: Path) -> AsyncIterator[str]:
     await store.close()
 
 
-async def ask(url: str, method: str, path: str, who: str = "member", version: str = "", **options: Any) -> tuple[int, Any, Any]:
+async def ask(
+    url: str, method: str, path: str, who: str = "member", version: str = "", **options: Any
+) -> tuple[int, Any, Any]:
     headers = {"X-Auth-Token": who} if who else {}
     headers |= {"OpenStack-API-Version": f"robots {version}"} if version else {}
     headers |= options.pop("headers", {})
-    async with aiohttp.ClientSession() as session, session.request(method, url + path, headers=headers, **options) as reply:
+    async with (
+        aiohttp.ClientSession() as session,
+        session.request(method, url + path, headers=headers, **options) as reply,
+    ):
         raw = await reply.read()
         return reply.status, json.loads(raw) if raw and "json" in reply.content_type else raw, reply.headers
 
@@ -258,7 +268,9 @@ async def test_the_project_may_stand_in_the_path_if_it_is_the_tokens(url: str) -
 
 
 @pytest.mark.parametrize(("kind", "status", "key"), [("conflict", 409, "conflictingRequest"), ("quota", 403, "forbidden"), ("away", 503, "serviceUnavailable"), ("host", 500, "computeFault"), ("bug", 500, "computeFault")])  # fmt: skip
-async def test_errors_have_the_services_shape_and_tell_nothing_inner(url: str, kind: str, status: int, key: str) -> None:
+async def test_errors_have_the_services_shape_and_tell_nothing_inner(
+    url: str, kind: str, status: int, key: str
+) -> None:
     got, body, headers = await ask(url, "GET", f"/robots/v2.1/fail?kind={kind}")
     assert got == status and body[key]["code"] == status
     assert "secret" not in body[key]["message"] and "oops" not in body[key]["message"]
@@ -269,7 +281,14 @@ async def test_the_openapi_document_is_valid_and_names_every_route(url: str) -> 
     status, body, _ = await ask(url, "GET", "/openapi.json", who="")
     assert status == 200
     validate(body)
-    assert set(body["paths"]) == {"/robots", ROBOTS, ROBOTS + "/{robot_id}", ROBOTS + "/{robot_id}/action", "/robots/v2.1/fail", "/robots/v2.1/new"}
+    assert set(body["paths"]) == {
+        "/robots",
+        ROBOTS,
+        ROBOTS + "/{robot_id}",
+        ROBOTS + "/{robot_id}/action",
+        "/robots/v2.1/fail",
+        "/robots/v2.1/new",
+    }
     assert body["paths"][ROBOTS]["post"]["x-policy"]["rule"] == "create_robot"
     assert document([], "http://x")["paths"] == {}
 

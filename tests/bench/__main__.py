@@ -52,7 +52,11 @@ async def with_networks(one: Served, token: str) -> Figure:
     before = one.rss_mb()
     for number in range(NETWORKS):
         _, _, made = await asyncio.to_thread(
-            ask, f"{one.url}/network/v2.0/networks", method="POST", token=token, body={"network": {"name": f"n{number}"}}
+            ask,
+            f"{one.url}/network/v2.0/networks",
+            method="POST",
+            token=token,
+            body={"network": {"name": f"n{number}"}},
         )
         subnet = {"network_id": made["network"]["id"], "ip_version": 4, "cidr": f"10.{number}.0.0/24"}
         status, _, told = await asyncio.to_thread(
@@ -79,7 +83,9 @@ async def launches(one: Served, token: str, image_file: Path, folder: Path, *, f
     )
     subnet = {"network_id": net["network"]["id"], "ip_version": 4, "cidr": "10.250.0.0/24"}
     await asyncio.to_thread(ask, f"{url}/network/v2.0/subnets", method="POST", token=token, body={"subnet": subnet})
-    body = {"server": {"name": "b", "imageRef": made["id"], "flavorRef": "b", "networks": [{"uuid": net["network"]["id"]}]}}
+    body = {
+        "server": {"name": "b", "imageRef": made["id"], "flavorRef": "b", "networks": [{"uuid": net["network"]["id"]}]}
+    }
     took: list[float] = []
     server = ""
     for _ in range(LAUNCHES + 1):
@@ -88,7 +94,9 @@ async def launches(one: Served, token: str, image_file: Path, folder: Path, *, f
             while (await asyncio.to_thread(ask, f"{url}/compute/v2.1/servers/{server}", token=token))[0] != 404:
                 await asyncio.sleep(0.05)
         began = time.monotonic()
-        status, _, told = await asyncio.to_thread(ask, f"{url}/compute/v2.1/servers", method="POST", token=token, body=body)
+        status, _, told = await asyncio.to_thread(
+            ask, f"{url}/compute/v2.1/servers", method="POST", token=token, body=body
+        )
         assert status == 202, told
         server = told["server"]["id"]
         while True:
@@ -139,7 +147,12 @@ def _another(text: str, number: int, folder: Path, overlay: Path) -> str:
         one.attrib["file"] = str(overlay)
     for one in xml.iterfind("devices/interface/target"):
         one.attrib["dev"] = f"raw{number}"
-    for place, key, name in (("log", "file", "log"), ("source", "path", "sock"), ("listen", "socket", "vnc"), ("graphics", "socket", "vnc")):
+    for place, key, name in (
+        ("log", "file", "log"),
+        ("source", "path", "sock"),
+        ("listen", "socket", "vnc"),
+        ("graphics", "socket", "vnc"),
+    ):
         for one in xml.iter(place):
             if key in one.attrib:
                 one.attrib[key] = str(folder / f"{number}.{name}")
@@ -178,7 +191,15 @@ async def main(*, fake: bool, image: Path) -> int:
                 raw = await raw_launches(server, folder)
                 ours, floor = statistics.median(took), statistics.median(raw)
                 note = f"{ours:.2f} s against {floor:.2f} s"
-                figures.append(Figure("POST /servers to ACTIVE against raw overlay + libvirt create", ours / floor, "x", 1.5, note=note))
+                figures.append(
+                    Figure(
+                        "POST /servers to ACTIVE against raw overlay + libvirt create",
+                        ours / floor,
+                        "x",
+                        1.5,
+                        note=note,
+                    )
+                )
             figures.append(await with_networks(one, token))
             await asyncio.to_thread(ask, f"{one.url}/compute/v2.1/servers/{server}", method="DELETE", token=token)
             await asyncio.sleep(2)

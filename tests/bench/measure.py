@@ -51,11 +51,15 @@ def free_port() -> int:
         return int(door.getsockname()[1])
 
 
-def ask(url: str, *, method: str = "GET", token: str = "", body: Any = None, raw: bytes | None = None) -> tuple[int, Any, Any]:
+def ask(
+    url: str, *, method: str = "GET", token: str = "", body: Any = None, raw: bytes | None = None
+) -> tuple[int, Any, Any]:
     """One request over a plain connection: status, headers, JSON."""
     data = raw if raw is not None else (None if body is None else json.dumps(body).encode())
     kind = "application/octet-stream" if raw is not None else "application/json"
-    request = urllib.request.Request(url, data=data, method=method, headers={"Content-Type": kind, "X-Auth-Token": token})
+    request = urllib.request.Request(
+        url, data=data, method=method, headers={"Content-Type": kind, "X-Auth-Token": token}
+    )
     try:
         with urllib.request.urlopen(request, timeout=60) as answer:
             text = answer.read()

@@ -118,7 +118,9 @@ def test_a_rendered_configuration_reads_back_to_the_same(tmp_path: Path) -> None
 
 
 def test_an_openrc_holds_what_the_clouds_yaml_does() -> None:
-    told = variables(clouds_yaml("http://127.0.0.1:5050", "RegionOne", {"admin": Person("admin", "admin", "s3 cret")}), "admin")
+    told = variables(
+        clouds_yaml("http://127.0.0.1:5050", "RegionOne", {"admin": Person("admin", "admin", "s3 cret")}), "admin"
+    )
     assert told["OS_AUTH_URL"] == "http://127.0.0.1:5050/identity"
     assert (told["OS_USERNAME"], told["OS_PASSWORD"], told["OS_PROJECT_NAME"]) == ("admin", "s3 cret", "admin")
 

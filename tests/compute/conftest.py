@@ -27,14 +27,19 @@ class Yard:
     def demo(self) -> Client:
         return self.cloud.demo
 
-    async def create(self, *, expect: int = 202, version: str = "2.96", client: Client | None = None, **server: Any) -> Any:
+    async def create(
+        self, *, expect: int = 202, version: str = "2.96", client: Client | None = None, **server: Any
+    ) -> Any:
         """Ask for a server; the answer."""
         body = {
             "name": "one", "flavorRef": self.flavor_id, "imageRef": self.image_id, "networks": [{"uuid": self.network_id}],
         } | server  # fmt: skip
         body = {key: value for key, value in body.items() if value is not None}
         return await (client or self.demo).post(
-            "/compute/v2.1/servers", {"server": body}, expect=expect, headers={"OpenStack-API-Version": f"compute {version}"}
+            "/compute/v2.1/servers",
+            {"server": body},
+            expect=expect,
+            headers={"OpenStack-API-Version": f"compute {version}"},
         )
 
     async def launch(self, **server: Any) -> str:
@@ -56,7 +61,9 @@ class Yard:
         told: dict[str, Any] = answer["server"]
         return told
 
-    async def act(self, server_id: str, action: Any, *, expect: int = 202, client: Client | None = None, version: str = "2.96") -> Any:
+    async def act(
+        self, server_id: str, action: Any, *, expect: int = 202, client: Client | None = None, version: str = "2.96"
+    ) -> Any:
         """An action, until it is over."""
         body = {action: None} if isinstance(action, str) else action
         answer = await (client or self.demo).post(

@@ -26,7 +26,15 @@ async def test_a_volume_is_attached_and_detached(yard: Yard) -> None:
     again = await yard.demo.post(path, {"volumeAttachment": {"volumeId": volume_id}}, expect=400)
     assert "already attached" in again["badRequest"]["message"] or "in-use" in again["badRequest"]["message"]
     newest = (await yard.demo.get(path, headers=NEWEST))["volumeAttachments"][0]
-    assert set(newest) == {"volumeId", "serverId", "device", "tag", "delete_on_termination", "attachment_id", "bdm_uuid"}
+    assert set(newest) == {
+        "volumeId",
+        "serverId",
+        "device",
+        "tag",
+        "delete_on_termination",
+        "attachment_id",
+        "bdm_uuid",
+    }
     await yard.demo.delete(f"{path}/{volume_id}", expect=202)
     await yard.settled(server_id)
     assert await yard.volume_status(volume_id) == "available"
@@ -87,7 +95,9 @@ async def test_delete_on_termination_may_be_changed(yard: Yard) -> None:
 async def test_a_card_is_attached_and_detached(yard: Yard) -> None:
     server_id = await yard.launch()
     path = f"{SERVERS}/{server_id}/os-interface"
-    made = (await yard.demo.post(path, {"interfaceAttachment": {"net_id": yard.network_id}}, expect=200))["interfaceAttachment"]
+    made = (await yard.demo.post(path, {"interfaceAttachment": {"net_id": yard.network_id}}, expect=200))[
+        "interfaceAttachment"
+    ]
     assert set(made) == {"net_id", "port_id", "mac_addr", "port_state", "fixed_ips"}
     assert len((await yard.demo.get(path))["interfaceAttachments"]) == 2
     assert made["port_id"] in held(yard, server_id, "nics", "port_id")

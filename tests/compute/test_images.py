@@ -17,14 +17,24 @@ async def test_an_image_made_of_a_server_is_found_described_and_removed(yard: Ya
     other = await yard.act(server_id, {"createImage": {"name": "other", "metadata": {"image_type": "mine"}}})
     assert (await yard.demo.get(f"{IMAGES}/{other['image_id']}/metadata/image_type"))["meta"] == {"image_type": "mine"}
     await yard.demo.delete(f"{IMAGES}/{other['image_id']}", expect=204)
-    assert (image["name"], image["status"], image["progress"], image["server"]["id"]) == ("mine", "ACTIVE", 100, server_id)
+    assert (image["name"], image["status"], image["progress"], image["server"]["id"]) == (
+        "mine",
+        "ACTIVE",
+        100,
+        server_id,
+    )
     assert image["metadata"]["a"] == "b"
     assert [link["rel"] for link in image["links"]] == ["self", "bookmark", "alternate"]
 
     async def found(query: str) -> list[Any]:
         return [one["name"] for one in (await yard.demo.get(f"{IMAGES}/detail?{query}"))["images"]]
 
-    assert await found(f"server={server_id}") == await found("type=snapshot") == await found("name=mine&status=active") == ["mine"]
+    assert (
+        await found(f"server={server_id}")
+        == await found("type=snapshot")
+        == await found("name=mine&status=active")
+        == ["mine"]
+    )
     assert await found("minDisk=100000") == await found("changes-since=2999-01-01T00:00:00Z") == []
     assert "mine" not in await found("type=base")
     page = (await yard.demo.get(f"{IMAGES}?limit=1")).body
@@ -37,7 +47,9 @@ async def test_an_image_made_of_a_server_is_found_described_and_removed(yard: Ya
     await yard.demo.put(f"{path}/metadata/c", {"meta": {"d": "e"}}, expect=400)
     await yard.demo.delete(f"{path}/metadata/c", expect=204)
     await yard.demo.get(f"{path}/metadata/c", expect=404)
-    assert (await yard.demo.put(f"{path}/metadata", {"metadata": {"x": "y"}}, expect=200)).body == {"metadata": {"x": "y"}}
+    assert (await yard.demo.put(f"{path}/metadata", {"metadata": {"x": "y"}}, expect=200)).body == {
+        "metadata": {"x": "y"}
+    }
     await yard.demo.delete(path, expect=204)
     await yard.demo.get(path, expect=404)
     await yard.demo.get(IMAGES, expect=404, headers={"OpenStack-API-Version": "compute 2.36"})

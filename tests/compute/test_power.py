@@ -106,7 +106,9 @@ async def test_the_console_is_read_by_lines(yard: Yard) -> None:
     assert len(part.splitlines()) == 2
 
 
-@pytest.mark.parametrize("action", ["suspend", "shelve", {"resize": {"flavorRef": "1"}}, {"rebuild": {"imageRef": "x"}}])
+@pytest.mark.parametrize(
+    "action", ["suspend", "shelve", {"resize": {"flavorRef": "1"}}, {"rebuild": {"imageRef": "x"}}]
+)
 async def test_what_is_not_offered_says_so(yard: Yard, action: object) -> None:
     server_id = await yard.launch(networks="none")
     answer = await yard.act(server_id, action, expect=501)

@@ -142,7 +142,10 @@ async def test_a_stopped_daemons_delete_is_done_at_the_next_start(tmp_path: Path
     first = Engine(tmp_path, world := ["claim", "disk"])
     await first.store.write(
         lambda db: journal.OPERATIONS.insert(
-            db, journal.OperationRow("1", "delete", SUBJECT, Context("u", "r").to_json(), {}, journal.State.RUNNING, "", "2026", None)
+            db,
+            journal.OperationRow(
+                "1", "delete", SUBJECT, Context("u", "r").to_json(), {}, journal.State.RUNNING, "", "2026", None
+            ),
         )
     )
     await first.stop()
@@ -192,7 +195,9 @@ async def test_an_undo_that_fails_once_is_tried_again(engine: Engine, monkeypatc
     assert engine.things.world == [] and engine.operations.listed() == []
 
 
-async def test_an_operation_that_cannot_write_its_end_waits_for_room(engine: Engine, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_an_operation_that_cannot_write_its_end_waits_for_room(
+    engine: Engine, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(journal, "WRITE_PAUSE", 0.0)
     write, refusals = engine.store.write, [Unavailable("full")] * 3
 

@@ -19,12 +19,15 @@ from minicloud.host.hypervisor import DiskSpec, DomainEvent, DomainSpec, Hypervi
 from minicloud.host.run import run
 
 MIB = 1024 * 1024
-GUEST = bytes.fromhex(
-    "31c0 8ed8 fc be167c"  # ds = 0; si = the words at 0x7c16
-    "ac 84c0 7406"  # next byte; a zero ends
-    "baf803 ee ebf5"  # to the first serial port
-    "f4 ebfd"  # halt
-) + b"hello from the guest\r\n\0"
+GUEST = (
+    bytes.fromhex(
+        "31c0 8ed8 fc be167c"  # ds = 0; si = the words at 0x7c16
+        "ac 84c0 7406"  # next byte; a zero ends
+        "baf803 ee ebf5"  # to the first serial port
+        "f4 ebfd"  # halt
+    )
+    + b"hello from the guest\r\n\0"
+)
 
 
 @dataclass(frozen=True)

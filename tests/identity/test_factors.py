@@ -47,7 +47,13 @@ async def test_a_code_lets_in_once(cloud: Cloud) -> None:
 async def test_wrong_and_old_codes_and_users_without_seed_are_refused(cloud: Cloud) -> None:
     await cloud.demo.post(TOKENS, logging_in(cloud, "totp", code=code_of(cloud)), expect=401)
     await with_authenticator(cloud)
-    for code in ("000000" if code_of(cloud) != "000000" else "111111", code_of(cloud, ago=120), "", "abc", "\u0661" * 6):
+    for code in (
+        "000000" if code_of(cloud) != "000000" else "111111",
+        code_of(cloud, ago=120),
+        "",
+        "abc",
+        "\u0661" * 6,
+    ):
         await cloud.demo.post(TOKENS, logging_in(cloud, "totp", code=code), expect=401)
     broken = {"auth": {"identity": {"methods": ["totp"], "totp": {"user": {"id": cloud.demo.user_id}}}}}
     await cloud.demo.post(TOKENS, broken, expect=400)

@@ -15,7 +15,9 @@ TOKENS = V3 + "/auth/tokens"
 
 async def credential(caller: Client, **values: Any) -> dict[str, Any]:
     path = f"{V3}/users/{caller.user_id}/application_credentials"
-    made: dict[str, Any] = (await caller.post(path, {"application_credential": {"name": "robot"} | values}, expect=201)).body
+    made: dict[str, Any] = (
+        await caller.post(path, {"application_credential": {"name": "robot"} | values}, expect=201)
+    ).body
     return made["application_credential"]
 
 
@@ -34,14 +36,19 @@ async def test_a_credential_logs_in_with_its_roles_and_cannot_make_more(cloud: C
     assert token["application_credential"] == {"id": one["id"], "name": "robot", "restricted": True}
     path = f"{V3}/users/{cloud.demo.user_id}"
     await robot.post(path + "/application_credentials", {"application_credential": {"name": "more"}}, expect=403)
-    await robot.post(f"{V3}/credentials", {"credential": {"type": "t", "blob": "b", "user_id": robot.user_id}}, expect=403)
+    await robot.post(
+        f"{V3}/credentials", {"credential": {"type": "t", "blob": "b", "user_id": robot.user_id}}, expect=403
+    )
     rescope = {"identity": {"methods": ["token"], "token": {"id": robot.token}}, "scope": "unscoped"}
     await robot.post(TOKENS, {"auth": rescope}, expect=403)
     await log_in(cloud.demo, one | {"secret": "bad"}, expect=401)
     await log_in(cloud.demo, one, expect=401, scope={"project": {"id": cloud.demo.project_id}})
     seen = (await cloud.demo.get(f"{path}/application_credentials/{one['id']}"))["application_credential"]
     assert "secret" not in seen and seen["name"] == "robot"
-    assert [row["id"] for row in (await cloud.demo.get(path + "/application_credentials?name=robot"))["application_credentials"]]
+    assert [
+        row["id"]
+        for row in (await cloud.demo.get(path + "/application_credentials?name=robot"))["application_credentials"]
+    ]
     await cloud.demo.delete(f"{path}/application_credentials/{one['id']}", expect=204)
     await robot.get(f"{V3}/auth/projects", expect=401)
     await cloud.demo.get(f"{path}/application_credentials/{one['id']}", expect=404)

@@ -10,9 +10,16 @@ V3 = "/identity/v3"
 async def test_limits_hang_on_registered_ones(cloud: Cloud) -> None:
     service_id = (await cloud.admin.get(f"{V3}/services?type=identity"))["services"][0]["id"]
     told = {"service_id": service_id, "resource_name": "things", "default_limit": 5}
-    limit = {"service_id": service_id, "resource_name": "things", "project_id": cloud.demo.project_id, "resource_limit": 7}
+    limit = {
+        "service_id": service_id,
+        "resource_name": "things",
+        "project_id": cloud.demo.project_id,
+        "resource_limit": 7,
+    }
     await cloud.admin.post(f"{V3}/limits", {"limits": [limit]}, expect=403)
-    made = (await cloud.admin.post(f"{V3}/registered_limits", {"registered_limits": [told]}, expect=201))["registered_limits"]
+    made = (await cloud.admin.post(f"{V3}/registered_limits", {"registered_limits": [told]}, expect=201))[
+        "registered_limits"
+    ]
     await cloud.admin.post(f"{V3}/registered_limits", {"registered_limits": [told]}, expect=409)
     await cloud.demo.post(f"{V3}/registered_limits", {"registered_limits": [told]}, expect=403)
     path = f"{V3}/registered_limits/{made[0]['id']}"

@@ -41,7 +41,12 @@ async def test_wrong_password_unknown_user_and_no_role_are_the_same_401(cloud: C
 
 async def test_malformed_logins_are_400(cloud: Cloud) -> None:
     good = by_password("demo", PASSWORD)
-    for body in ({}, {"auth": {}}, {"auth": {"identity": {"methods": []}}}, {"auth": {"identity": {"methods": ["password"]}}}):
+    for body in (
+        {},
+        {"auth": {}},
+        {"auth": {"identity": {"methods": []}}},
+        {"auth": {"identity": {"methods": ["password"]}}},
+    ):
         await cloud.demo.post(TOKENS, body, expect=400)
     for scope in ({"project": {"id": "a"}, "domain": {"id": "b"}}, {}, [], 7, {"project": {}}):
         await cloud.demo.post(TOKENS, {"auth": good["auth"] | {"scope": scope}}, expect=400)
@@ -96,7 +101,11 @@ async def test_a_disabled_user_project_or_changed_password_ends_tokens_at_once(c
         await cloud.demo.get("/identity/v3/auth/projects", expect=200)
         await cloud.admin.patch(path, body, expect=200)
         await cloud.demo.get("/identity/v3/auth/projects", expect=401)
-        back = {name: {"enabled": True} for name in body} if path == project else {"user": {"enabled": True, "password": PASSWORD}}
+        back = (
+            {name: {"enabled": True} for name in body}
+            if path == project
+            else {"user": {"enabled": True, "password": PASSWORD}}
+        )
         await cloud.admin.patch(path, back, expect=200)
         await cloud.as_demo()
 
@@ -122,7 +131,12 @@ async def test_guessing_is_bounded_for_known_and_unknown_accounts(cloud: Cloud) 
 
 
 async def test_identity_headers_of_clients_are_not_believed(cloud: Cloud) -> None:
-    headers = {"X-Roles": "admin", "X-Is-Admin-Project": "True", "OpenStack-System-Scope": "all", "X-User-Id": cloud.admin.user_id}
+    headers = {
+        "X-Roles": "admin",
+        "X-Is-Admin-Project": "True",
+        "OpenStack-System-Scope": "all",
+        "X-User-Id": cloud.admin.user_id,
+    }
     await cloud.demo.get("/identity/v3/users", headers=headers, expect=403)
 
 

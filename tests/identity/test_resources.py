@@ -209,8 +209,13 @@ async def test_a_domain_manager_stays_in_the_domain(cloud: Cloud) -> None:
     roles = {row["name"]: row["id"] for row in (await cloud.admin.get(f"{V3}/roles"))["roles"]}
     await cloud.admin.put(f"{V3}/domains/{domain['id']}/users/{boss['id']}/roles/{roles['manager']}", expect=204)
     user = {"id": boss["id"], "password": PASSWORD}
-    auth = {"identity": {"methods": ["password"], "password": {"user": user}}, "scope": {"domain": {"id": domain["id"]}}}
-    cloud.demo.token = (await cloud.demo.post(f"{V3}/auth/tokens", {"auth": auth}, expect=201)).headers["X-Subject-Token"]
+    auth = {
+        "identity": {"methods": ["password"], "password": {"user": user}},
+        "scope": {"domain": {"id": domain["id"]}},
+    }
+    cloud.demo.token = (await cloud.demo.post(f"{V3}/auth/tokens", {"auth": auth}, expect=201)).headers[
+        "X-Subject-Token"
+    ]
     manager = cloud.demo
     own = await manager.post(f"{V3}/users", {"user": {"name": "u", "domain_id": domain["id"]}}, expect=201)
     assert own["user"]["domain_id"] == domain["id"]
@@ -247,13 +252,20 @@ async def test_ones_own_password(cloud: Cloud) -> None:
     await cloud.demo.post(path, {"user": {"original_password": PASSWORD, "password": "new"}}, expect=204)
     await cloud.demo.get(f"{V3}/auth/projects", expect=401)
     await cloud.login("demo", "new", "demo")
-    await cloud.admin.patch(f"{V3}/users/{cloud.demo.user_id}", {"user": {"options": {"lock_password": True}}}, expect=200)
+    await cloud.admin.patch(
+        f"{V3}/users/{cloud.demo.user_id}", {"user": {"options": {"lock_password": True}}}, expect=200
+    )
     await cloud.demo.post(path, {"user": {"original_password": "new", "password": "newer"}}, expect=403)
 
 
 async def test_endpoints_are_filled_in_for_the_token(cloud: Cloud) -> None:
     service = await made(cloud, "service", name="s", type="mine")
-    values = {"service_id": service["id"], "interface": "public", "url": "http://x/$(project_id)s", "region_id": "RegionOne"}
+    values = {
+        "service_id": service["id"],
+        "interface": "public",
+        "url": "http://x/$(project_id)s",
+        "region_id": "RegionOne",
+    }
     one = await made(cloud, "endpoint", **values)
     assert one["region"] == "RegionOne"
     listing = (await cloud.demo.get(f"{V3}/auth/catalog"))["catalog"]
@@ -263,7 +275,9 @@ async def test_endpoints_are_filled_in_for_the_token(cloud: Cloud) -> None:
         await cloud.admin.post(f"{V3}/endpoints", {"endpoint": values | bad}, expect=400)
     path = f"{V3}/endpoints/{one['id']}"
     await cloud.admin.patch(path, {"endpoint": {"enabled": False}}, expect=200)
-    assert not [e for e in (await cloud.demo.get(f"{V3}/auth/catalog"))["catalog"] if e["type"] == "mine" and e["endpoints"]]
+    assert not [
+        e for e in (await cloud.demo.get(f"{V3}/auth/catalog"))["catalog"] if e["type"] == "mine" and e["endpoints"]
+    ]
     await cloud.admin.delete(f"{V3}/regions/RegionOne", expect=403)
     await cloud.admin.delete(path, expect=204)
     await cloud.admin.get(path, expect=404)

@@ -31,7 +31,9 @@ from minicloud.network import Network
 from tests.conftest import Client
 
 PEOPLE = {
-    "admin": Context("u-admin", "req-0", project_id="a" * 32, roles=frozenset({"admin", "manager", "member", "reader"})),
+    "admin": Context(
+        "u-admin", "req-0", project_id="a" * 32, roles=frozenset({"admin", "manager", "member", "reader"})
+    ),
     "demo": Context("u-demo", "req-0", project_id="d" * 32, roles=frozenset({"member", "reader"})),
     "other": Context("u-other", "req-0", project_id="e" * 32, roles=frozenset({"member", "reader"})),
     "reader": Context("u-reader", "req-0", project_id="d" * 32, roles=frozenset({"reader"})),

@@ -26,7 +26,9 @@ async def test_a_port_gets_the_lowest_free_address_and_the_default_group(net: Ne
 
 async def test_no_address_is_given_twice_however_many_ask(net: Net) -> None:
     network, _ = await net.demo.network_with_subnet("10.0.0.0/27")
-    answers = await asyncio.gather(*(net.demo.post("/ports", {"port": {"network_id": network["id"]}}) for _ in range(40)))
+    answers = await asyncio.gather(
+        *(net.demo.post("/ports", {"port": {"network_id": network["id"]}}) for _ in range(40))
+    )
     given = [one["port"]["fixed_ips"][0]["ip_address"] for one in answers if one.status == 201]
     assert len(given) == len(set(given)) == 28  # 32 less network, broadcast, gateway, DHCP
     refused = {one["NeutronError"]["type"] for one in answers if one.status == 409}
@@ -179,7 +181,12 @@ async def test_a_host_that_fails_fails_the_plug_and_undo_leaves_nothing(net: Net
         await net.network.plug(ctx, nic, "server-1", hostname="web", availability_zone="nova")
     await net.network.unplug(nic.port_id, "server-1")
     assert net.section("port_filters") == {} and net.section("taps") == {}
-    assert net.store.read(lambda db: db.execute("SELECT count(*) FROM port_addresses WHERE port_id = ?", (nic.port_id,)).fetchone()[0]) == 0
+    assert (
+        net.store.read(
+            lambda db: db.execute("SELECT count(*) FROM port_addresses WHERE port_id = ?", (nic.port_id,)).fetchone()[0]
+        )
+        == 0
+    )
 
 
 async def test_what_a_machine_may_be_connected_to(net: Net) -> None:

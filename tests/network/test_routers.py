@@ -104,7 +104,9 @@ async def test_routes_lead_by_way_of_neighbours(net: Net) -> None:
     route = {"destination": "10.5.0.0/16", "nexthop": "10.0.0.30"}
     told = (await net.demo.put(path, {"router": {"routes": [route]}}, expect=200))["router"]
     assert told["routes"] == [route]
-    assert {"destination": "10.5.0.0/16", "via": "10.0.0.30", "link": None} in net.section("insides")[router_space(router["id"])]["routes"]
+    assert {"destination": "10.5.0.0/16", "via": "10.0.0.30", "link": None} in net.section("insides")[
+        router_space(router["id"])
+    ]["routes"]
     more = {"router": {"routes": [{"destination": "10.6.0.0/16", "nexthop": "10.0.0.31"}]}}
     assert len((await net.demo.put(f"{path}/add_extraroutes", more, expect=200))["router"]["routes"]) == 2
     assert (await net.demo.put(f"{path}/remove_extraroutes", more, expect=200))["router"]["routes"] == [route]
@@ -124,7 +126,9 @@ async def test_a_floating_ip_leads_to_a_port_and_is_announced(net: Net) -> None:
     assert told["status"] == "ACTIVE" and told["fixed_ip_address"] == "10.0.0.3" and told["router_id"] == router["id"]
     assert told["port_details"]["mac_address"] == port["mac_address"]
     assert [list(one) for one in net.section("nat")[router["id"]]["floating"]] == [["172.24.4.3", "10.0.0.3"]]
-    assert (router_space(router["id"]), "172.24.4.3") in [(space, address) for space, _, address in net.host.links.announced]
+    assert (router_space(router["id"]), "172.24.4.3") in [
+        (space, address) for space, _, address in net.host.links.announced
+    ]
     gateway = {"router": {"external_gateway_info": {}}}
     answer = await net.demo.put(f"/routers/{router['id']}", gateway, expect=409)
     assert answer["NeutronError"]["type"] == "RouterExternalGatewayInUseByFloatingIp"
@@ -172,7 +176,9 @@ async def test_an_ipv6_router_advertises(net: Net) -> None:
     (prefix,) = net.section("advertisers")[router["id"]]["prefixes"]
     assert prefix["cidr"] == "fd00:9::/64" and prefix["mode"] == "slaac"
     await net.demo.put(path, {"router": {"admin_state_up": False}}, expect=200)
-    assert net.section("advertisers") == {} and net.section("insides")[router_space(router["id"])]["forwarding"] is False
+    assert (
+        net.section("advertisers") == {} and net.section("insides")[router_space(router["id"])]["forwarding"] is False
+    )
 
 
 async def test_a_failing_host_shows_in_the_router_and_is_mended(net: Net) -> None:

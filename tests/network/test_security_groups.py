@@ -22,7 +22,12 @@ async def test_every_project_has_a_default_group(net: Net) -> None:
     assert group["name"] == "default" and group["project_id"] == net.demo.project_id
     rules = {(one["direction"], one["ethertype"], one["remote_group_id"]) for one in group["security_group_rules"]}
     own = group["id"]
-    assert rules == {("egress", "IPv4", None), ("egress", "IPv6", None), ("ingress", "IPv4", own), ("ingress", "IPv6", own)}
+    assert rules == {
+        ("egress", "IPv4", None),
+        ("egress", "IPv6", None),
+        ("ingress", "IPv4", own),
+        ("ingress", "IPv6", own),
+    }
     answer = await net.demo.delete(f"/security-groups/{own}", expect=409)
     assert answer["NeutronError"]["type"] == "SecurityGroupCannotRemoveDefault"
     await net.demo.put(f"/security-groups/{own}", {"security_group": {"name": "x"}}, expect=409)
@@ -39,7 +44,9 @@ async def test_rules_reach_the_filter_of_a_running_machine(net: Net) -> None:
     assert rule["normalized_cidr"] == "10.0.0.0/8" and rule["ethertype"] == "IPv4"
     loaded = net.section("group_filters")[group_id]
     assert list(loaded["members"]) == ["10.0.0.3"]
-    assert any(one["protocol"] == 6 and one["port_min"] == 22 and one["remote_cidr"] == "10.0.0.0/8" for one in loaded["rules"])
+    assert any(
+        one["protocol"] == 6 and one["port_min"] == 22 and one["remote_cidr"] == "10.0.0.0/8" for one in loaded["rules"]
+    )
     await net.demo.delete(f"/security-group-rules/{rule['id']}", expect=204)
     assert not any(one["protocol"] == 6 for one in net.section("group_filters")[group_id]["rules"])
     await net.demo.get(f"/security-group-rules/{rule['id']}", expect=404)
@@ -95,7 +102,9 @@ async def test_rules_are_refused_that_no_packet_can_match(net: Net, values: dict
 async def test_both_remotes_are_one_too_many(net: Net) -> None:
     group = await net.demo.make("security_group", name="g")
     remotes = {"remote_ip_prefix": "10.0.0.0/8", "remote_group_id": group["id"]}
-    answer = await net.demo.make("security_group_rule", 400, security_group_id=group["id"], direction="ingress", **remotes)
+    answer = await net.demo.make(
+        "security_group_rule", 400, security_group_id=group["id"], direction="ingress", **remotes
+    )
     assert answer["NeutronError"]["type"] == "SecurityGroupMultipleRemoteEntites"
     gone = await net.other.make("security_group_rule", 404, security_group_id=group["id"], direction="ingress")
     assert gone["NeutronError"]["type"] == "SecurityGroupNotFound"
@@ -110,7 +119,13 @@ async def test_tags_are_put_on_and_found_by(net: Net) -> None:
     answer = await net.demo.get(f"{path}/zz", expect=404)
     assert answer["NeutronError"]["type"] == "TagNotFound"
     await net.demo.put(f"/networks/{other['id']}/tags/a", expect=201)
-    for query, count in (("tags=a,b", 1), ("tags=a", 2), ("tags-any=b,zz", 1), ("not-tags=a,b", 1), ("not-tags-any=c", 1)):
+    for query, count in (
+        ("tags=a,b", 1),
+        ("tags=a", 2),
+        ("tags-any=b,zz", 1),
+        ("not-tags=a,b", 1),
+        ("not-tags-any=c", 1),
+    ):
         found = (await net.demo.get(f"/networks?{query}&project_id={net.demo.project_id}"))["networks"]
         assert len(found) == count, query
     await net.demo.delete(f"{path}/c", expect=204)
@@ -140,7 +155,12 @@ async def test_quotas_are_shown_changed_and_reset(net: Net) -> None:
 
 async def test_a_policy_lets_one_project_use_a_network(net: Net) -> None:
     network, _ = await net.demo.network_with_subnet()
-    body = {"object_type": "network", "object_id": network["id"], "action": "access_as_shared", "target_tenant": net.other.project_id}
+    body = {
+        "object_type": "network",
+        "object_id": network["id"],
+        "action": "access_as_shared",
+        "target_tenant": net.other.project_id,
+    }
     made = (await net.demo.post("/rbac-policies", {"rbac_policy": body}, expect=201))["rbac_policy"]
     assert (await net.other.get(f"/networks/{network['id']}"))["network"]["shared"] is True
     assert (await net.demo.get(f"/networks/{network['id']}"))["network"]["shared"] is False
@@ -161,7 +181,11 @@ async def test_what_administrators_look_at(net: Net) -> None:
     assert (await net.demo.get("/agents"))["agents"] == []
     await net.admin.get(f"/agents/{agents[0]['id']}")
     told = (await net.admin.get(f"/network-ip-availabilities/{network['id']}"))["network_ip_availability"]
-    assert told["total_ips"] == 13 and told["used_ips"] == 1 and told["subnet_ip_availability"][0]["subnet_id"] == subnet["id"]
+    assert (
+        told["total_ips"] == 13
+        and told["used_ips"] == 1
+        and told["subnet_ip_availability"][0]["subnet_id"] == subnet["id"]
+    )
     await net.demo.get("/network-ip-availabilities", expect=403)
     served = (await net.admin.get(f"/networks/{network['id']}/dhcp-agents"))["agents"]
     assert [one["agent_type"] for one in served] == ["DHCP agent"]

@@ -82,15 +82,23 @@ async def test_subnets_are_cut_out_of_a_pool(net: Net) -> None:
     one = await net.demo.make("subnet", network_id=first, **plain)
     two = await net.demo.make("subnet", network_id=second, prefixlen=24, **plain)
     assert (one["cidr"], two["cidr"]) == ("10.90.0.0/26", "10.90.1.0/24") and one["subnetpool_id"] == pool["id"]
-    answer = await net.demo.make("subnet", 400, network_id=first, ip_version=4, cidr="10.90.0.0/25", subnetpool_id=pool["id"])
+    answer = await net.demo.make(
+        "subnet", 400, network_id=first, ip_version=4, cidr="10.90.0.0/25", subnetpool_id=pool["id"]
+    )
     assert answer["NeutronError"]["type"] == "SubnetAllocationError"
     await net.demo.make("subnet", 400, network_id=first, prefixlen=4, **plain)
     path = f"/subnetpools/{pool['id']}"
     assert (await net.demo.delete(path, expect=409))["NeutronError"]["type"] == "SubnetPoolDeleteError"
     await net.demo.put(path, {"subnetpool": {"prefixes": ["10.91.0.0/16"]}}, expect=400)
-    grown = (await net.demo.put(path, {"subnetpool": {"prefixes": ["10.90.0.0/16", "10.91.0.0/16"]}}, expect=200))["subnetpool"]
+    grown = (await net.demo.put(path, {"subnetpool": {"prefixes": ["10.90.0.0/16", "10.91.0.0/16"]}}, expect=200))[
+        "subnetpool"
+    ]
     assert grown["prefixes"] == ["10.90.0.0/15"]
-    for wrong in ({"prefixes": []}, {"prefixes": ["10.0.0.0/8", "fd00::/48"]}, {"prefixes": ["10.0.0.0/8"], "min_prefixlen": 30, "default_prefixlen": 20}):
+    for wrong in (
+        {"prefixes": []},
+        {"prefixes": ["10.0.0.0/8", "fd00::/48"]},
+        {"prefixes": ["10.0.0.0/8"], "min_prefixlen": 30, "default_prefixlen": 20},
+    ):
         await net.demo.make("subnetpool", 400, **wrong)
 
 

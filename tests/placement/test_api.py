@@ -220,11 +220,15 @@ async def test_who_takes_no_json_or_sends_what_is_no_version_is_told_so(door: Do
     async def told(method: str, expect: int, data: bytes | None = None, **headers: str) -> Any:
         named = {name.replace("_", "-"): value for name, value in headers.items()}
         path = "/placement/resource_providers"
-        return await door.client("admin").request(method, path, expect=expect, headers=named, data=data, skip_auto_headers=["Content-Type"])
+        return await door.client("admin").request(
+            method, path, expect=expect, headers=named, data=data, skip_auto_headers=["Content-Type"]
+        )
 
     await told("GET", 406, Accept="text/plain")
     await told("GET", 200, Accept="text/html,*/*;q=0.8")
-    assert "Unacceptable version header: 0.5" in str((await told("GET", 406, OpenStack_API_Version="placement 0.5")).body)
+    assert "Unacceptable version header: 0.5" in str(
+        (await told("GET", 406, OpenStack_API_Version="placement 0.5")).body
+    )
     await told("GET", 400, OpenStack_API_Version="placement pony")
     assert "content-type header required" in str((await told("POST", 400, data=b"a provider")).body)
 

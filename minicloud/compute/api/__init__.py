@@ -33,7 +33,9 @@ DIALECT = Dialect(
     root="/v2.1",
     fault=faults.keyed,
     unknown_route=faults.webob,
-    microversions=Microversions("compute", low=(2, 1), high=versions.HIGH, default=(2, 1), old_header="X-OpenStack-Nova-API-Version"),
+    microversions=Microversions(
+        "compute", low=(2, 1), high=versions.HIGH, default=(2, 1), old_header="X-OpenStack-Nova-API-Version"
+    ),
     project_in_path=True,
     wrong_method=404,
     list_extra=next_link,

@@ -74,12 +74,20 @@ async def delete_aggregate(compute: Compute, call: Call) -> None:
 
 async def add_host(compute: Compute, call: Call) -> Reply:
     """`add_host`."""
-    return Reply({"aggregate": _view(call, await aggregates.add_host(compute, call.params["aggregate_id"], call.body["host"]))})
+    return Reply(
+        {"aggregate": _view(call, await aggregates.add_host(compute, call.params["aggregate_id"], call.body["host"]))}
+    )
 
 
 async def remove_host(compute: Compute, call: Call) -> Reply:
     """`remove_host`."""
-    return Reply({"aggregate": _view(call, await aggregates.remove_host(compute, call.params["aggregate_id"], call.body["host"]))})
+    return Reply(
+        {
+            "aggregate": _view(
+                call, await aggregates.remove_host(compute, call.params["aggregate_id"], call.body["host"])
+            )
+        }
+    )
 
 
 async def set_metadata(compute: Compute, call: Call) -> Reply:

@@ -20,7 +20,12 @@ ATTACHMENT = Schema(
     Field("id", ANY, attr="volume_id", out=True, until=(2, 88)),
     Field("serverId", ANY, attr="server_id", out=True),
     Field("volumeId", UUID, attr="volume_id", out=True, create=REQUIRED),
-    Field("device", nullable(string(high=255, pattern=r"(^/dev/x{0,1}[a-z]{0,1}d{0,1})([a-z]+)[0-9]*$")), out=True, create=OPTIONAL),
+    Field(
+        "device",
+        nullable(string(high=255, pattern=r"(^/dev/x{0,1}[a-z]{0,1}d{0,1})([a-z]+)[0-9]*$")),
+        out=True,
+        create=OPTIONAL,
+    ),
     Field("tag", DEVICE_TAG, create=OPTIONAL, since=(2, 49), until=(2, 69)),
     Field("tag", DEVICE_TAG, out=True, create=OPTIONAL, since=(2, 70)),
     Field("delete_on_termination", BOOLEAN, out=True, create=OPTIONAL, since=(2, 79)),
@@ -98,7 +103,16 @@ async def delete_attachment(compute: Compute, call: Call) -> None:
 
 _ALL, _ONE = "/servers/{server_id}/os-volume_attachments", "/servers/{server_id}/os-volume_attachments/{volume_id}"
 ROUTES = [
-    Route("GET", _ALL, list_attachments, view=ATTACHMENT, many=True, policy=READER, rule=f"{RULE}:index", query=("limit", "offset")),
+    Route(
+        "GET",
+        _ALL,
+        list_attachments,
+        view=ATTACHMENT,
+        many=True,
+        policy=READER,
+        rule=f"{RULE}:index",
+        query=("limit", "offset"),
+    ),
     Route("POST", _ALL, create_attachment, body=ATTACHMENT, view=ATTACHMENT, policy=MEMBER, rule=f"{RULE}:create"),
     Route("GET", _ONE, show_attachment, view=ATTACHMENT, policy=READER, rule=f"{RULE}:show"),
     Route("PUT", _ONE, update_attachment, body=CHANGE, status=202, policy=MEMBER, rule=f"{RULE}:update"),

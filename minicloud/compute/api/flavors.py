@@ -20,7 +20,15 @@ MOST = 2**31 - 1
 _DESCRIPTION = nullable(string(high=65535))
 _ID = Type({"anyOf": [{"type": "null"}, {"type": "string", "minLength": 1, "maxLength": 255, "pattern": r"^(?! )[a-zA-Z0-9. _-]+(?<! )$"},
                       {"type": "integer"}]}, lambda value: None if value is None else str(value))  # fmt: skip
-_RXTX = Type({"anyOf": [{"type": "number", "exclusiveMinimum": 0, "maximum": 3.4e38}, {"type": "string", "pattern": r"^\d{1,9}(\.\d+)?$"}]}, float)
+_RXTX = Type(
+    {
+        "anyOf": [
+            {"type": "number", "exclusiveMinimum": 0, "maximum": 3.4e38},
+            {"type": "string", "pattern": r"^\d{1,9}(\.\d+)?$"},
+        ]
+    },
+    float,
+)
 _VALUE = Type({"type": "string", "maxLength": 255})
 _KEY_RULES = {"propertyNames": {"pattern": r"^[a-zA-Z0-9\-_:. ]{1,255}$"}}
 
@@ -91,7 +99,8 @@ async def list_flavors(compute: Compute, call: Call) -> Listed:
     page = page_of(call, columns=COLUMNS, default_sort=(("id", True),))
     is_public, min_disk, min_ram = _is_public(call), _number(call, "minDisk"), _number(call, "minRam")
     return listed(
-        lambda part: flavors.listed(compute, call.ctx, part, is_public=is_public, min_disk=min_disk, min_ram=min_ram), page
+        lambda part: flavors.listed(compute, call.ctx, part, is_public=is_public, min_disk=min_disk, min_ram=min_ram),
+        page,
     )
 
 

@@ -21,10 +21,17 @@ NEW = Schema(
     "server_group",
     Field("name", NAME, create=REQUIRED),
     Field("policies", array(string(enum=("anti-affinity", "affinity")), low=1, high=1), create=REQUIRED, until=(2, 14)),
-    Field("policies", array(string(enum=server_groups.POLICIES), low=1, high=1), create=REQUIRED, since=(2, 15), until=(2, 63)),
+    Field(
+        "policies",
+        array(string(enum=server_groups.POLICIES), low=1, high=1),
+        create=REQUIRED,
+        since=(2, 15),
+        until=(2, 63),
+    ),
     Field("policy", string(enum=server_groups.POLICIES), create=REQUIRED, since=(2, 64)),
     Field("rules", _RULES, create=OPTIONAL, since=(2, 64)),
 )
+
 
 def _view(compute: Compute, call: Call, row: ServerGroup) -> dict[str, Any]:
     told: dict[str, Any] = {"id": row.id, "name": row.name, "members": server_groups.members(compute, row)}
@@ -48,7 +55,9 @@ async def list_groups(compute: Compute, call: Call) -> Reply:
         if not text.isascii() or not text.isdigit():
             raise Invalid(f"Cannot use {name} {text[:40]!r}: it must be a whole number, 0 or more.")
         numbers[name] = min(int(text), 1_000_000)
-    rows = server_groups.listed(compute, call.ctx, all_projects=everyone, limit=numbers["limit"], offset=numbers["offset"])
+    rows = server_groups.listed(
+        compute, call.ctx, all_projects=everyone, limit=numbers["limit"], offset=numbers["offset"]
+    )
     return Reply({"server_groups": [_view(compute, call, row) for row in rows]})
 
 
@@ -61,7 +70,11 @@ async def create_group(compute: Compute, call: Call) -> Reply:
     """`POST /os-server-groups`."""
     body = call.body
     row = await server_groups.create(
-        compute, call.ctx, name=body["name"], policy=body.get("policy") or body["policies"][0], rules=body.get("rules", {})
+        compute,
+        call.ctx,
+        name=body["name"],
+        policy=body.get("policy") or body["policies"][0],
+        rules=body.get("rules", {}),
     )
     return Reply({"server_group": _view(compute, call, row)})
 
@@ -72,7 +85,14 @@ async def delete_group(compute: Compute, call: Call) -> None:
 
 
 ROUTES = [
-    Route("GET", "/os-server-groups", list_groups, policy=READER, rule=f"{RULE}:index", query=("all_projects", "limit", "offset")),
+    Route(
+        "GET",
+        "/os-server-groups",
+        list_groups,
+        policy=READER,
+        rule=f"{RULE}:index",
+        query=("all_projects", "limit", "offset"),
+    ),
     Route("POST", "/os-server-groups", create_group, body=NEW, policy=MEMBER, rule=f"{RULE}:create"),
     Route("GET", "/os-server-groups/{group_id}", show_group, policy=READER, rule=f"{RULE}:show"),
     Route("DELETE", "/os-server-groups/{group_id}", delete_group, status=204, policy=MEMBER, rule=f"{RULE}:delete"),

@@ -185,7 +185,9 @@ ROUTES = [
     Route("DELETE", _ONE, delete_image, status=204, policy=MEMBER, rule="-", until=_UNTIL),
     Route("GET", _METADATA, list_metadata, policy=READER, rule="-", until=_METADATA_UNTIL),
     Route("POST", _METADATA, merge_metadata, body=METADATA, policy=MEMBER, rule="-", until=_METADATA_UNTIL),
-    Route("PUT", _METADATA, replace_metadata, body=METADATA, mode="create", policy=MEMBER, rule="-", until=_METADATA_UNTIL),
+    Route(
+        "PUT", _METADATA, replace_metadata, body=METADATA, mode="create", policy=MEMBER, rule="-", until=_METADATA_UNTIL
+    ),
     Route("GET", _ITEM, show_item, policy=READER, rule="-", until=_METADATA_UNTIL),
     Route("PUT", _ITEM, set_item, body=META, mode="create", policy=MEMBER, rule="-", until=_METADATA_UNTIL),
     Route("DELETE", _ITEM, delete_item, status=204, policy=MEMBER, rule="-", until=_METADATA_UNTIL),

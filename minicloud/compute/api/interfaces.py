@@ -62,7 +62,11 @@ async def create_interface(compute: Compute, call: Call) -> Reply:
     """`POST .../os-interface`."""
     body = call.body
     if body.get("port_id") and (body.get("net_id") or body.get("fixed_ips")):
-        raise Invalid("Must not input both network_id and port_id" if body.get("net_id") else "Cannot use fixed_ips with a port_id.")
+        raise Invalid(
+            "Must not input both network_id and port_id"
+            if body.get("net_id")
+            else "Cannot use fixed_ips with a port_id."
+        )
     if body.get("fixed_ips") and not body.get("net_id"):
         raise Invalid("Cannot choose an address without a network: fixed_ips needs net_id.")
     request = None

@@ -97,8 +97,18 @@ async def delete_keypair(compute: Compute, call: Call) -> Reply:
 
 
 ROUTES = [
-    Route("GET", "/os-keypairs", list_keypairs, policy=ANYONE, rule=f"{RULE}:index", query=("user_id", "limit", "marker")),
+    Route(
+        "GET", "/os-keypairs", list_keypairs, policy=ANYONE, rule=f"{RULE}:index", query=("user_id", "limit", "marker")
+    ),
     Route("POST", "/os-keypairs", create_keypair, body=NEW, policy=ANYONE, rule=f"{RULE}:create"),
-    Route("GET", "/os-keypairs/{keypair_name}", show_keypair, view=SHOWN, policy=ANYONE, rule=f"{RULE}:show", query=("user_id",)),
+    Route(
+        "GET",
+        "/os-keypairs/{keypair_name}",
+        show_keypair,
+        view=SHOWN,
+        policy=ANYONE,
+        rule=f"{RULE}:show",
+        query=("user_id",),
+    ),
     Route("DELETE", "/os-keypairs/{keypair_name}", delete_keypair, policy=ANYONE, rule=f"{RULE}:delete"),
 ]

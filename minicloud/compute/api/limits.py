@@ -54,13 +54,17 @@ def _shown(call: Call, limits: Mapping[str, Any]) -> dict[str, Any]:
 async def show_quotas(compute: Compute, call: Call) -> Reply:
     """`GET /os-quota-sets/{id}`."""
     project_id = _project(compute, call)
-    return Reply({"quota_set": {"id": project_id, **_shown(call, compute.store.read(compute.quotas.limits, project_id))}})
+    return Reply(
+        {"quota_set": {"id": project_id, **_shown(call, compute.store.read(compute.quotas.limits, project_id))}}
+    )
 
 
 async def show_defaults(compute: Compute, call: Call) -> Reply:
     """`GET /os-quota-sets/{id}/defaults`."""
     project_id = _project(compute, call, own=False)
-    return Reply({"quota_set": {"id": project_id, **_shown(call, compute.store.read(compute.quotas.limits, DEFAULT_CLASS))}})
+    return Reply(
+        {"quota_set": {"id": project_id, **_shown(call, compute.store.read(compute.quotas.limits, DEFAULT_CLASS))}}
+    )
 
 
 async def show_details(compute: Compute, call: Call) -> Reply:
@@ -133,7 +137,10 @@ async def show_limits(compute: Compute, call: Call) -> Reply:
     if not call.at_least(2, 39):
         told["maxImageMeta"] = limits["metadata_items"]
     if not call.at_least(2, 57):
-        told |= {"maxPersonality": limits["injected_files"], "maxPersonalitySize": limits["injected_file_content_bytes"]}
+        told |= {
+            "maxPersonality": limits["injected_files"],
+            "maxPersonalitySize": limits["injected_file_content_bytes"],
+        }
     if not call.at_least(2, 36):
         told |= {"maxTotalFloatingIps": -1, "maxSecurityGroups": -1, "maxSecurityGroupRules": -1,
                  "totalFloatingIpsUsed": 0, "totalSecurityGroupsUsed": 0}  # fmt: skip
@@ -153,6 +160,12 @@ ROUTES = [
     Route("GET", _SET + "/defaults", show_defaults, policy=ANYONE, rule=f"{RULE}:defaults"),
     Route("GET", _SET + "/detail", show_details, policy=READER, rule=f"{RULE}:detail", query=("user_id",)),
     Route("GET", "/os-quota-class-sets/{id}", show_class, policy=ADMIN, rule="os_compute_api:os-quota-class-sets:show"),
-    Route("PUT", "/os-quota-class-sets/{id}", update_class, body=QUOTA_CLASS, policy=ADMIN,
-          rule="os_compute_api:os-quota-class-sets:update"),
+    Route(
+        "PUT",
+        "/os-quota-class-sets/{id}",
+        update_class,
+        body=QUOTA_CLASS,
+        policy=ADMIN,
+        rule="os_compute_api:os-quota-class-sets:update",
+    ),
 ]

@@ -66,9 +66,7 @@ async def delete_item(compute: Compute, call: Call) -> None:
             raise NotFound("Metadata item was not found.")
         return {name: value for name, value in known.items() if name != key}
 
-    await servers.change_metadata(
-        compute, call.ctx, call.params["server_id"], without, action="delete_server_metadata"
-    )
+    await servers.change_metadata(compute, call.ctx, call.params["server_id"], without, action="delete_server_metadata")
 
 
 async def list_addresses(compute: Compute, call: Call) -> Reply:
@@ -107,7 +105,16 @@ ROUTES = [
     Route("PUT", _ITEM, set_item, body=META, mode="create", policy=MEMBER, rule=f"{RULE}:update"),
     Route("DELETE", _ITEM, delete_item, status=204, policy=MEMBER, rule=f"{RULE}:delete"),
     Route("GET", _LEFT_BY_GUEST, show_password, policy=READER, rule="os_compute_api:os-server-password:show"),
-    Route("DELETE", _LEFT_BY_GUEST, clear_password, status=204, policy=MEMBER, rule="os_compute_api:os-server-password:clear"),
+    Route(
+        "DELETE",
+        _LEFT_BY_GUEST,
+        clear_password,
+        status=204,
+        policy=MEMBER,
+        rule="os_compute_api:os-server-password:clear",
+    ),
     Route("GET", "/servers/{server_id}/ips", list_addresses, policy=READER, rule="os_compute_api:ips:index"),
-    Route("GET", "/servers/{server_id}/ips/{network_label}", show_addresses, policy=READER, rule="os_compute_api:ips:show"),
+    Route(
+        "GET", "/servers/{server_id}/ips/{network_label}", show_addresses, policy=READER, rule="os_compute_api:ips:show"
+    ),
 ]

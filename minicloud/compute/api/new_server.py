@@ -50,7 +50,9 @@ NETWORK = Schema(
     Field("tag", DEVICE_TAG, create=OPTIONAL, since=(2, 42)),
 )
 _NETWORKS = array(NETWORK)
-_NETWORKS_OR_WORD = Type({"anyOf": [{"type": "string", "enum": ["auto", "none"]}, {"type": "array", "items": {"type": "object"}}]})
+_NETWORKS_OR_WORD = Type(
+    {"anyOf": [{"type": "string", "enum": ["auto", "none"]}, {"type": "array", "items": {"type": "object"}}]}
+)
 
 DISK = Schema(
     "block_device_mapping_v2",
@@ -97,7 +99,11 @@ NEW_SERVER = Schema(
     Field("max_count", COUNT, create=OPTIONAL),
     Field("return_reservation_id", BOOLEAN, create=OPTIONAL),
     Field("key_name", string(low=1, high=255), create=OPTIONAL),
-    Field("security_groups", array(Schema("group", Field("name", string(low=1, high=255), create=OPTIONAL))), create=OPTIONAL),
+    Field(
+        "security_groups",
+        array(Schema("group", Field("name", string(low=1, high=255), create=OPTIONAL))),
+        create=OPTIONAL,
+    ),
     Field("user_data", nullable(string(high=65535)), create=OPTIONAL),
     Field("description", DESCRIPTION, create=OPTIONAL, since=(2, 19)),
     Field("tags", array(TAG, high=50, unique=True), create=OPTIONAL, since=(2, 52)),

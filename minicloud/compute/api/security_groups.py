@@ -113,7 +113,12 @@ async def create_rule(compute: Compute, call: Call) -> Reply:
     low, high = body.get("from_port"), body.get("to_port")
     if protocol is None and not body.get("group_id"):
         raise Invalid("Cannot make a rule: ip_protocol, from_port and to_port are missing.")
-    if protocol is not None and protocol.lower() != "icmp" and (low is None or high is None) and not body.get("group_id"):
+    if (
+        protocol is not None
+        and protocol.lower() != "icmp"
+        and (low is None or high is None)
+        and not body.get("group_id")
+    ):
         raise Invalid("Cannot make a rule: from_port and to_port are missing.")
     if low is not None and high is not None and low > high and (protocol or "").lower() != "icmp":
         raise Invalid("Cannot make a rule: the from_port is above the to_port.")
@@ -160,8 +165,19 @@ async def remove_group(compute: Compute, call: Call) -> None:
 _ALL, _ONE, _RULES = "/os-security-groups", "/os-security-groups/{group_id}", "/os-security-group-rules"
 _ACTION = "/servers/{server_id}/action"
 ROUTES = [
-    Route("POST", _ACTION, add_group, action="addSecurityGroup", body=NAMED, status=202, policy=MEMBER, rule=f"{RULE}:add"),
-    Route("POST", _ACTION, remove_group, action="removeSecurityGroup", body=NAMED, status=202, policy=MEMBER, rule=f"{RULE}:remove"),
+    Route(
+        "POST", _ACTION, add_group, action="addSecurityGroup", body=NAMED, status=202, policy=MEMBER, rule=f"{RULE}:add"
+    ),
+    Route(
+        "POST",
+        _ACTION,
+        remove_group,
+        action="removeSecurityGroup",
+        body=NAMED,
+        status=202,
+        policy=MEMBER,
+        rule=f"{RULE}:remove",
+    ),
     Route("GET", "/servers/{server_id}/os-security-groups", list_of_server, policy=READER, rule=f"{RULE}:list"),
     Route("GET", _ALL, list_groups, policy=READER, rule=f"{RULE}:get", until=UNTIL),
     Route("POST", _ALL, create_group, body=GROUP, policy=MEMBER, rule=f"{RULE}:create", until=UNTIL),
@@ -169,5 +185,7 @@ ROUTES = [
     Route("PUT", _ONE, update_group, body=GROUP, policy=MEMBER, rule=f"{RULE}:update", until=UNTIL),
     Route("DELETE", _ONE, delete_group, status=202, policy=MEMBER, rule=f"{RULE}:delete", until=UNTIL),
     Route("POST", _RULES, create_rule, body=NEW_RULE, policy=MEMBER, rule=f"{RULE}:rule:create", until=UNTIL),
-    Route("DELETE", _RULES + "/{rule_id}", delete_rule, status=202, policy=MEMBER, rule=f"{RULE}:rule:delete", until=UNTIL),
+    Route(
+        "DELETE", _RULES + "/{rule_id}", delete_rule, status=202, policy=MEMBER, rule=f"{RULE}:rule:delete", until=UNTIL
+    ),
 ]

@@ -55,7 +55,11 @@ def shown(compute: Compute, rows: Sequence[Server]) -> list[Shown]:
 def _shown_in(db: Db, compute: Compute, rows: Sequence[Server]) -> list[Shown]:
     if not rows:
         return []
-    host, zone, up = services.host_name(compute), aggregates.zone_of_host(compute), not services.of_host(compute).forced_down
+    host, zone, up = (
+        services.host_name(compute),
+        aggregates.zone_of_host(compute),
+        not services.of_host(compute).forced_down,
+    )
     volumes: dict[str, list[BlockDevice]] = defaultdict(list)
     condition = f"volume_id IS NOT NULL AND server_id IN ({', '.join('?' for _ in rows)})"
     for device in BLOCK_DEVICES.where(db, condition, [row.id for row in rows], order="device"):
@@ -84,7 +88,10 @@ def host_id(project_id: str, host: str) -> str:
 
 def links(call: Call, kind: str, id: str) -> list[dict[str, str]]:
     """Nova's two links of a thing."""
-    return [{"rel": "self", "href": f"{call.root}/{kind}/{id}"}, {"rel": "bookmark", "href": f"{call.base}/{kind}/{id}"}]
+    return [
+        {"rel": "self", "href": f"{call.root}/{kind}/{id}"},
+        {"rel": "bookmark", "href": f"{call.base}/{kind}/{id}"},
+    ]
 
 
 def addresses(row: Shown, *, extended: bool = True) -> dict[str, list[dict[str, Any]]]:
@@ -156,7 +163,6 @@ def _progress(row: Shown, call: Call) -> Any:
     return row.server.progress
 
 
-
 def _hostname(row: Shown, call: Call) -> Any:
     return row.server.hostname if call.ctx.is_admin or call.at_least(2, 90) else MISSING
 
@@ -172,7 +178,12 @@ FIELDS = (
     Field("tenant_id", ANY, attr="server.project_id", out=True),
     Field("user_id", ANY, attr="server.user_id", out=True),
     Field("metadata", ANY, attr="server.metadata", out=True),
-    Field("hostId", ANY, attr=lambda row, call: host_id(row.server.project_id, row.host) if row.server.placed else "", out=True),
+    Field(
+        "hostId",
+        ANY,
+        attr=lambda row, call: host_id(row.server.project_id, row.host) if row.server.placed else "",
+        out=True,
+    ),
     Field("image", ANY, attr=_image, out=True),
     Field("flavor", ANY, attr=_flavor, out=True),
     Field("created", ANY, attr=lambda row, call: seconds_z(row.server.created_at), out=True),
@@ -215,7 +226,9 @@ DETAIL_FIELDS = (
     Field("OS-EXT-STS:power_state", ANY, attr="server.power_state", out=True),
     Field("os-extended-volumes:volumes_attached", ANY, attr=_volumes, out=True),
     Field("host_status", ANY, attr=lambda row, call: _host_status(row), out=True, since=(2, 16), show=ADMIN),
-    Field("pinned_availability_zone", ANY, attr=lambda row, call: row.server.availability_zone, out=True, since=(2, 96)),
+    Field(
+        "pinned_availability_zone", ANY, attr=lambda row, call: row.server.availability_zone, out=True, since=(2, 96)
+    ),
 )
 """What is told besides on show, in details, and from 2.75 on in the answers to changes."""
 
@@ -231,5 +244,3 @@ DETAILS = Schema("server", *(one for one in FIELDS if one.name != "server_groups
 BRIEF = Schema("server", *(one for one in FIELDS if one.name in ("id", "name", "links")))
 SHORT = Schema("server", *FIELDS)
 """The answer to a change before 2.75."""
-
-

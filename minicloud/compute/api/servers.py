@@ -22,8 +22,12 @@ from minicloud.core.errors import Invalid
 if TYPE_CHECKING:
     from minicloud.compute import Compute
 
-_ADDRESS_V4 = Type({"anyOf": [{"type": "string", "format": "ipv4"}, {"type": "string", "maxLength": 0}, {"type": "null"}]})
-_ADDRESS_V6 = Type({"anyOf": [{"type": "string", "format": "ipv6"}, {"type": "string", "maxLength": 0}, {"type": "null"}]})
+_ADDRESS_V4 = Type(
+    {"anyOf": [{"type": "string", "format": "ipv4"}, {"type": "string", "maxLength": 0}, {"type": "null"}]}
+)
+_ADDRESS_V6 = Type(
+    {"anyOf": [{"type": "string", "format": "ipv6"}, {"type": "string", "maxLength": 0}, {"type": "null"}]}
+)
 CHANGED_SERVER = Schema(
     "server",
     Field("name", NAME, update=OPTIONAL),
@@ -104,7 +108,8 @@ def _list(compute: Compute, call: Call, *, rule: str, details: bool) -> Listed:
     elif "changes-since" in call.query or call.query.get("status", "").upper() == "DELETED":
         deleted = None
     found = listed(
-        lambda part: servers.listed(compute, call.ctx, part, filters=filters, all_projects=everyone, deleted=deleted), page
+        lambda part: servers.listed(compute, call.ctx, part, filters=filters, all_projects=everyone, deleted=deleted),
+        page,
     )
     rows = server_view.shown(compute, found.rows) if details else [_brief(row) for row in found.rows]
     return Listed(rows, found.page, found.more)

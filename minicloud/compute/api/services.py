@@ -22,7 +22,9 @@ CHANGE = Schema(
     Field("forced_down", BOOLEAN, update=OPTIONAL),
     rules={"minProperties": 1},
 )
-NAMED = Schema("service", Field("host", string(low=1), update=REQUIRED), Field("binary", string(low=1), update=REQUIRED))
+NAMED = Schema(
+    "service", Field("host", string(low=1), update=REQUIRED), Field("binary", string(low=1), update=REQUIRED)
+)
 WITH_REASON = Schema("service", *NAMED.fields, Field("disabled_reason", string(low=1, high=255), update=REQUIRED))
 FORCED = Schema("service", *NAMED.fields, Field("forced_down", BOOLEAN, update=OPTIONAL))
 
@@ -77,7 +79,10 @@ async def change_by_name(compute: Compute, call: Call) -> Reply:
 
 async def list_zones(compute: Compute, call: Call) -> Reply:
     """`GET /os-availability-zone`."""
-    zones = [{"zoneName": name, "zoneState": {"available": _available(compute)}, "hosts": None} for name in aggregates.zones(compute)]
+    zones = [
+        {"zoneName": name, "zoneState": {"available": _available(compute)}, "hosts": None}
+        for name in aggregates.zones(compute)
+    ]
     return Reply({"availabilityZoneInfo": zones})
 
 
@@ -87,7 +92,11 @@ async def list_zone_details(compute: Compute, call: Call) -> Reply:
     by_zone: dict[str, dict[str, Any]] = {}
     for row in services.listed(compute):
         zone = aggregates.zone_of_host(compute) if row.binary == services.COMPUTE else "internal"
-        state = {"available": not row.forced_down, "active": not row.disabled, "updated_at": compute.now()[:19] + ".000000"}
+        state = {
+            "available": not row.forced_down,
+            "active": not row.disabled,
+            "updated_at": compute.now()[:19] + ".000000",
+        }
         by_zone.setdefault(zone, {})[row.binary] = state
     for zone, binaries in by_zone.items():
         available = True if zone == "internal" else _available(compute)

@@ -61,7 +61,17 @@ async def remove_tag(compute: Compute, call: Call) -> None:
 _ALL, _ONE = "/servers/{server_id}/tags", "/servers/{server_id}/tags/{tag}"
 ROUTES = [
     Route("GET", _ALL, list_tags, policy=READER, rule=f"{RULE}:index", since=SINCE),
-    Route("PUT", _ALL, replace_tags, body=TAGS, mode="create", envelope=False, policy=MEMBER, rule=f"{RULE}:update_all", since=SINCE),
+    Route(
+        "PUT",
+        _ALL,
+        replace_tags,
+        body=TAGS,
+        mode="create",
+        envelope=False,
+        policy=MEMBER,
+        rule=f"{RULE}:update_all",
+        since=SINCE,
+    ),
     Route("DELETE", _ALL, clear_tags, status=204, policy=MEMBER, rule=f"{RULE}:delete_all", since=SINCE),
     Route("GET", _ONE, check_tag, status=204, policy=READER, rule=f"{RULE}:show", since=SINCE),
     Route("PUT", _ONE, add_tag, policy=MEMBER, rule=f"{RULE}:update", since=SINCE),

@@ -83,7 +83,9 @@ async def list_usages(compute: Compute, call: Call) -> Reply:
     for row in _rows(compute, start, end, None):
         projects.setdefault(row.project_id, []).append(row)
     detailed = call.query.get("detailed") == "1"
-    return Reply({"tenant_usages": [_usage(one, rows, start, end, detailed=detailed) for one, rows in projects.items()]})
+    return Reply(
+        {"tenant_usages": [_usage(one, rows, start, end, detailed=detailed) for one, rows in projects.items()]}
+    )
 
 
 async def show_usage(compute: Compute, call: Call) -> Reply:

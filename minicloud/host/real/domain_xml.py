@@ -89,7 +89,7 @@ def held(xml: str) -> Held:
 
 
 def machine_of(xml: str) -> str:
-    """"q35" or "pc": the kind of board in a domain's XML, whatever version libvirt made of it."""
+    """ "q35" or "pc": the kind of board in a domain's XML, whatever version libvirt made of it."""
     kind = ElementTree.fromstring(xml).find("os/type")
     return "q35" if kind is not None and "q35" in kind.get("machine", "") else "pc"
 
@@ -180,7 +180,9 @@ def _devices(domain: Element, spec: DomainSpec) -> None:
         SubElement(agent, "source", mode="bind", path=_socket(spec.agent_socket))
         SubElement(agent, "target", type="virtio", name="org.qemu.guest_agent.0")
     if spec.vnc_socket is not None:
-        SubElement(SubElement(devices, "graphics", type="vnc"), "listen", type="socket", socket=_socket(spec.vnc_socket))
+        SubElement(
+            SubElement(devices, "graphics", type="vnc"), "listen", type="socket", socket=_socket(spec.vnc_socket)
+        )
         SubElement(SubElement(devices, "video"), "model", type="vga")
     _text(SubElement(devices, "rng", model="virtio"), "backend", "/dev/urandom", model="random")
     SubElement(SubElement(devices, "memballoon", model="virtio"), "stats", period="10")

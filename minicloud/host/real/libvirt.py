@@ -219,7 +219,9 @@ class LibvirtHypervisor:
 
             def begin(connection: libvirt.virConnect) -> None:
                 domain = connection.lookupByUUIDString(server_id)
-                xml = domain_xml.backup_xml(domain.XMLDesc(0), domains.target(domain, disk_id, what), str(draft), format)
+                xml = domain_xml.backup_xml(
+                    domain.XMLDesc(0), domains.target(domain, disk_id, what), str(draft), format
+                )
                 domain.backupBegin(xml, None, 0)
 
             await self._connection.call(what, begin)
@@ -266,7 +268,9 @@ class LibvirtHypervisor:
         end = loop.time() + self._detach_seconds
         gone = self._removals.setdefault((server_id, alias), asyncio.Event())
         try:
-            while await self._connection.call(what, lambda connection: domains.ask_to_let_go(connection, server_id, alias)):
+            while await self._connection.call(
+                what, lambda connection: domains.ask_to_let_go(connection, server_id, alias)
+            ):
                 left = end - loop.time()
                 if left <= 0:
                     raise HostFailure(
@@ -312,7 +316,9 @@ class LibvirtHypervisor:
         """After each connect: learn the host's facts once, then tell of every machine, for events were missed."""
         if self._facts is None:
             accelerator = self._accelerator
-            self._facts = await self._connection.call("learn what the host can", lambda c: domains.learn(c, accelerator))
+            self._facts = await self._connection.call(
+                "learn what the host can", lambda c: domains.learn(c, accelerator)
+            )
         for seen in (await self.actual()).values():
             self._deliver(DomainEvent(seen.id, seen.power, "found"))
 

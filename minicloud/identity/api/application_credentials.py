@@ -118,7 +118,13 @@ def _view(identity: Identity, call: Call, row: ApplicationCredential) -> dict[st
         "expires_at": micros(row.expires_at),
         "unrestricted": row.unrestricted,
         "roles": [
-            {"id": role.id, "name": role.name, "domain_id": role.domain_id, "description": role.description, "options": role.options}
+            {
+                "id": role.id,
+                "name": role.name,
+                "domain_id": role.domain_id,
+                "description": role.description,
+                "options": role.options,
+            }
             for role in application_credentials.roles_of(identity, row)
         ],
         "links": {"self": f"{call.root}/users/{row.user_id}/application_credentials/{row.id}"},

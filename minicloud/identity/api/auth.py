@@ -50,7 +50,9 @@ async def create_token(identity: Identity, call: Call) -> Reply:
 async def show_token(identity: Identity, call: Call) -> Reply:
     """Validate a token and say what it gives."""
     expired = is_true(call, "allow_expired")
-    found = _subject(identity, call, ADMIN_OR_SYSTEM_READER | ADMIN_OR_SERVICE, "identity:validate_token", expired=expired)
+    found = _subject(
+        identity, call, ADMIN_OR_SYSTEM_READER | ADMIN_OR_SERVICE, "identity:validate_token", expired=expired
+    )
     text = call.request.headers["X-Subject-Token"]
     return Reply(_token_text(identity, call, found), headers={"X-Subject-Token": text})
 
@@ -151,7 +153,23 @@ ROUTES = [
     Route("GET", "/auth/tokens", show_token, policy=ANYONE, rule="identity:validate_token", summary="Validate a token"),
     Route("DELETE", "/auth/tokens", delete_token, status=204, policy=ANYONE, rule="identity:revoke_token"),
     Route("GET", "/auth/catalog", show_catalog, policy=ANYONE, rule="identity:get_auth_catalog"),
-    Route("GET", "/auth/projects", list_auth_projects, view=projects.PROJECT, many=True, policy=ANYONE, rule="identity:get_auth_projects"),
-    Route("GET", "/auth/domains", list_auth_domains, view=domains.DOMAIN, many=True, policy=ANYONE, rule="identity:get_auth_domains"),
+    Route(
+        "GET",
+        "/auth/projects",
+        list_auth_projects,
+        view=projects.PROJECT,
+        many=True,
+        policy=ANYONE,
+        rule="identity:get_auth_projects",
+    ),
+    Route(
+        "GET",
+        "/auth/domains",
+        list_auth_domains,
+        view=domains.DOMAIN,
+        many=True,
+        policy=ANYONE,
+        rule="identity:get_auth_domains",
+    ),
     Route("GET", "/auth/system", show_auth_system, policy=ANYONE, rule="identity:get_auth_system"),
 ]

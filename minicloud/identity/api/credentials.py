@@ -22,7 +22,10 @@ from minicloud.identity.tables import Credential
 if TYPE_CHECKING:
     from minicloud.identity import Identity
 
-BLOB = Type({"type": ["string", "object"], "maxLength": 65535}, lambda value: value if isinstance(value, str) else json.dumps(value))
+BLOB = Type(
+    {"type": ["string", "object"], "maxLength": 65535},
+    lambda value: value if isinstance(value, str) else json.dumps(value),
+)
 CREDENTIAL = Schema(
     "credential",
     Field("type", NAME255, create=REQUIRED, update=OPTIONAL),
@@ -148,16 +151,46 @@ OWN_MEMBER = Policy(
     "role:member and user_id:%(user_id)s",
     lambda ctx, target: "member" in ctx.roles and target.get("user_id") == ctx.user_id,
 )
-ONE, MANY_EC2, ONE_EC2 = "/credentials/{credential_id}", "/users/{user_id}/credentials/OS-EC2", "/users/{user_id}/credentials/OS-EC2/{access}"
+ONE, MANY_EC2, ONE_EC2 = (
+    "/credentials/{credential_id}",
+    "/users/{user_id}/credentials/OS-EC2",
+    "/users/{user_id}/credentials/OS-EC2/{access}",
+)
 SEEN = ADMIN_OR_SYSTEM_READER | same_user()
 ROUTES = [
     Route("GET", "/credentials", list_credentials, policy=ANYONE, rule="identity:list_credentials"),
-    Route("POST", "/credentials", create_credential, body=CREDENTIAL, status=201, policy=ANYONE, rule="identity:create_credential"),
+    Route(
+        "POST",
+        "/credentials",
+        create_credential,
+        body=CREDENTIAL,
+        status=201,
+        policy=ANYONE,
+        rule="identity:create_credential",
+    ),
     Route("GET", ONE, show_credential, policy=ANYONE, rule="identity:get_credential"),
     Route("PATCH", ONE, update_credential, body=CREDENTIAL, policy=ANYONE, rule="identity:update_credential"),
     Route("DELETE", ONE, delete_credential, status=204, policy=ANYONE, rule="identity:delete_credential"),
     Route("GET", MANY_EC2, list_ec2, policy=SEEN, rule="identity:ec2_list_credentials", scopes=NO_DOMAIN),
-    Route("POST", MANY_EC2, create_ec2, body=EC2, envelope=False, status=201, policy=ADMIN | OWN_MEMBER, rule="identity:ec2_create_credential", scopes=NO_DOMAIN),
+    Route(
+        "POST",
+        MANY_EC2,
+        create_ec2,
+        body=EC2,
+        envelope=False,
+        status=201,
+        policy=ADMIN | OWN_MEMBER,
+        rule="identity:ec2_create_credential",
+        scopes=NO_DOMAIN,
+    ),
     Route("GET", ONE_EC2, show_ec2, policy=SEEN, rule="identity:ec2_get_credential", scopes=NO_DOMAIN),
-    Route("DELETE", ONE_EC2, delete_ec2, status=204, policy=ADMIN | OWN_MEMBER, rule="identity:ec2_delete_credential", scopes=NO_DOMAIN),
+    Route(
+        "DELETE",
+        ONE_EC2,
+        delete_ec2,
+        status=204,
+        policy=ADMIN | OWN_MEMBER,
+        rule="identity:ec2_delete_credential",
+        scopes=NO_DOMAIN,
+    ),
 ]

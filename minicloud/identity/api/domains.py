@@ -72,8 +72,27 @@ async def delete_domain(identity: Identity, call: Call) -> None:
 ONE = "/domains/{domain_id}"
 ROUTES = [
     Route("GET", "/domains", list_domains, view=DOMAIN, many=True, policy=READERS, rule="identity:list_domains"),
-    Route("POST", "/domains", create_domain, body=DOMAIN, view=DOMAIN, status=201, policy=ADMIN, rule="identity:create_domain", scopes=NO_DOMAIN),
+    Route(
+        "POST",
+        "/domains",
+        create_domain,
+        body=DOMAIN,
+        view=DOMAIN,
+        status=201,
+        policy=ADMIN,
+        rule="identity:create_domain",
+        scopes=NO_DOMAIN,
+    ),
     Route("GET", ONE, show_domain, view=DOMAIN, policy=ANYONE, rule="identity:get_domain"),
-    Route("PATCH", ONE, update_domain, body=DOMAIN, view=DOMAIN, policy=ANYONE, rule="identity:update_domain", scopes=NO_DOMAIN),
+    Route(
+        "PATCH",
+        ONE,
+        update_domain,
+        body=DOMAIN,
+        view=DOMAIN,
+        policy=ANYONE,
+        rule="identity:update_domain",
+        scopes=NO_DOMAIN,
+    ),
     Route("DELETE", ONE, delete_domain, status=204, policy=ADMIN, rule="identity:delete_domain", scopes=NO_DOMAIN),
 ]

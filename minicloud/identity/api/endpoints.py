@@ -67,7 +67,9 @@ async def show_endpoint(identity: Identity, call: Call) -> dict[str, Any]:
 
 async def update_endpoint(identity: Identity, call: Call) -> dict[str, Any]:
     """Change an endpoint."""
-    return {VIEW_KEY: _told(identity, call, await endpoints.update(identity, call.params["endpoint_id"], _values(call)))}
+    return {
+        VIEW_KEY: _told(identity, call, await endpoints.update(identity, call.params["endpoint_id"], _values(call)))
+    }
 
 
 async def delete_endpoint(identity: Identity, call: Call) -> None:
@@ -78,8 +80,19 @@ async def delete_endpoint(identity: Identity, call: Call) -> None:
 ONE, READ = "/endpoints/{endpoint_id}", ADMIN_OR_SYSTEM_READER
 ROUTES = [
     Route("GET", "/endpoints", list_endpoints, policy=READ, rule="identity:list_endpoints", scopes=NO_DOMAIN),
-    Route("POST", "/endpoints", create_endpoint, body=ENDPOINT, status=201, policy=ADMIN, rule="identity:create_endpoint", scopes=NO_DOMAIN),
+    Route(
+        "POST",
+        "/endpoints",
+        create_endpoint,
+        body=ENDPOINT,
+        status=201,
+        policy=ADMIN,
+        rule="identity:create_endpoint",
+        scopes=NO_DOMAIN,
+    ),
     Route("GET", ONE, show_endpoint, policy=READ, rule="identity:get_endpoint", scopes=NO_DOMAIN),
-    Route("PATCH", ONE, update_endpoint, body=ENDPOINT, policy=ADMIN, rule="identity:update_endpoint", scopes=NO_DOMAIN),
+    Route(
+        "PATCH", ONE, update_endpoint, body=ENDPOINT, policy=ADMIN, rule="identity:update_endpoint", scopes=NO_DOMAIN
+    ),
     Route("DELETE", ONE, delete_endpoint, status=204, policy=ADMIN, rule="identity:delete_endpoint", scopes=NO_DOMAIN),
 ]

@@ -66,7 +66,14 @@ def _allow(identity: Identity, call: Call, row: Assignment, role: str) -> None:
     allow(call.ctx, call.route.rule, domain_id=home, role=role)
 
 
-def _one(path: str, suffix: str, read: Policy, write: Policy, handlers: tuple[Handler, Handler, Handler], scopes: tuple[str, ...] | None = None) -> list[Route]:
+def _one(
+    path: str,
+    suffix: str,
+    read: Policy,
+    write: Policy,
+    handlers: tuple[Handler, Handler, Handler],
+    scopes: tuple[str, ...] | None = None,
+) -> list[Route]:
     """Check, give and take one role; `suffix` is the rest of the rules' names."""
     check, create, revoke = handlers
     return [
@@ -108,11 +115,23 @@ def _routes(actor: str) -> list[Route]:
         routes += [
             Route("GET", path, list_grants, view=ROLE, many=True, policy=READERS, rule="identity:list_grants"),
             *_one(path + "/{role_id}", "grant", READERS, MANAGERS, HERE),
-            Route("GET", below + "/inherited_to_projects", list_inherited, view=ROLE, many=True, policy=READERS, rule="identity:list_grants"),
+            Route(
+                "GET",
+                below + "/inherited_to_projects",
+                list_inherited,
+                view=ROLE,
+                many=True,
+                policy=READERS,
+                rule="identity:list_grants",
+            ),
             *_one(below + "/{role_id}/inherited_to_projects", "grant", READERS, MANAGERS, BELOW),
         ]
     path, rule = f"/system/{actors}", f"identity:list_system_grants_for_{actor}"
-    routes.append(Route("GET", path, list_grants, view=ROLE, many=True, policy=ADMIN_OR_SYSTEM_READER, rule=rule, scopes=NO_DOMAIN))
+    routes.append(
+        Route(
+            "GET", path, list_grants, view=ROLE, many=True, policy=ADMIN_OR_SYSTEM_READER, rule=rule, scopes=NO_DOMAIN
+        )
+    )
     return [*routes, *_one(path + "/{role_id}", system, ADMIN_OR_SYSTEM_READER, ADMIN, HERE, NO_DOMAIN)]
 
 

@@ -8,5 +8,13 @@ from minicloud.identity.api.rules import READERS
 from minicloud.identity.api.users import USER
 
 ROUTES = [
-    Route("GET", "/groups/{group_id}/users", list_group_users, view=USER, many=True, policy=READERS, rule="identity:list_users_in_group")
+    Route(
+        "GET",
+        "/groups/{group_id}/users",
+        list_group_users,
+        view=USER,
+        many=True,
+        policy=READERS,
+        rule="identity:list_users_in_group",
+    )
 ]

@@ -104,7 +104,16 @@ def _both_reached(identity: Identity, call: Call, role: str) -> None:
 ONE, MEMBER = "/groups/{group_id}", "/groups/{group_id}/users/{user_id}"
 ROUTES = [
     Route("GET", "/groups", list_groups, view=GROUP, many=True, policy=READERS, rule="identity:list_groups"),
-    Route("POST", "/groups", create_group, body=GROUP, view=GROUP, status=201, policy=MANAGERS, rule="identity:create_group"),
+    Route(
+        "POST",
+        "/groups",
+        create_group,
+        body=GROUP,
+        view=GROUP,
+        status=201,
+        policy=MANAGERS,
+        rule="identity:create_group",
+    ),
     Route("GET", ONE, show_group, view=GROUP, policy=READERS, rule="identity:get_group"),
     Route("PATCH", ONE, update_group, body=GROUP, view=GROUP, policy=MANAGERS, rule="identity:update_group"),
     Route("DELETE", ONE, delete_group, status=204, policy=MANAGERS, rule="identity:delete_group"),

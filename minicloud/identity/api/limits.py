@@ -72,7 +72,12 @@ async def delete_registered_limit(identity: Identity, call: Call) -> None:
 
 async def show_model(identity: Identity, call: Call) -> dict[str, Any]:
     """How limits are enforced."""
-    return {"model": {"name": "flat", "description": "Each limit stands for itself; a project's place in the tree is not looked at."}}
+    return {
+        "model": {
+            "name": "flat",
+            "description": "Each limit stands for itself; a project's place in the tree is not looked at.",
+        }
+    }
 
 
 async def list_limits(identity: Identity, call: Call) -> Listed:
@@ -90,7 +95,9 @@ async def show_limit(identity: Identity, call: Call) -> Limit:
     """One limit."""
     row = limits.show(identity, call.params["limit_id"])
     if not _concerns(identity, call, row):
-        raise Forbidden("You are not authorized to perform the requested action: identity:get_limit.", code=call.route.rule)
+        raise Forbidden(
+            "You are not authorized to perform the requested action: identity:get_limit.", code=call.route.rule
+        )
     return row
 
 

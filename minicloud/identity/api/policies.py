@@ -55,9 +55,37 @@ async def delete_policy(identity: Identity, call: Call) -> None:
 
 ONE, READ = "/policies/{policy_id}", ADMIN_OR_SYSTEM_READER
 ROUTES = [
-    Route("GET", "/policies", list_policies, view=POLICY, many=True, policy=READ, rule="identity:list_policies", scopes=NO_DOMAIN),
-    Route("POST", "/policies", create_policy, body=POLICY, view=POLICY, status=201, policy=ADMIN, rule="identity:create_policy", scopes=NO_DOMAIN),
+    Route(
+        "GET",
+        "/policies",
+        list_policies,
+        view=POLICY,
+        many=True,
+        policy=READ,
+        rule="identity:list_policies",
+        scopes=NO_DOMAIN,
+    ),
+    Route(
+        "POST",
+        "/policies",
+        create_policy,
+        body=POLICY,
+        view=POLICY,
+        status=201,
+        policy=ADMIN,
+        rule="identity:create_policy",
+        scopes=NO_DOMAIN,
+    ),
     Route("GET", ONE, show_policy, view=POLICY, policy=READ, rule="identity:get_policy", scopes=NO_DOMAIN),
-    Route("PATCH", ONE, update_policy, body=POLICY, view=POLICY, policy=ADMIN, rule="identity:update_policy", scopes=NO_DOMAIN),
+    Route(
+        "PATCH",
+        ONE,
+        update_policy,
+        body=POLICY,
+        view=POLICY,
+        policy=ADMIN,
+        rule="identity:update_policy",
+        scopes=NO_DOMAIN,
+    ),
     Route("DELETE", ONE, delete_policy, status=204, policy=ADMIN, rule="identity:delete_policy", scopes=NO_DOMAIN),
 ]

@@ -43,7 +43,10 @@ async def list_projects(identity: Identity, call: Call) -> Listed:
 
 
 def _with_tags(call: Call, rows: list[Project]) -> list[Project]:
-    asked = {name: set(filter(None, call.query.get(name, "").split(","))) for name in ("tags", "tags-any", "not-tags", "not-tags-any")}
+    asked = {
+        name: set(filter(None, call.query.get(name, "").split(",")))
+        for name in ("tags", "tags-any", "not-tags", "not-tags-any")
+    }
     return [
         row
         for row in rows
@@ -163,12 +166,29 @@ def _managed(identity: Identity, call: Call) -> Project:
 ONE, TAGS_OF = "/projects/{project_id}", "/projects/{project_id}/tags"
 ROUTES = [
     Route("GET", "/projects", list_projects, view=PROJECT, many=True, policy=READERS, rule="identity:list_projects"),
-    Route("POST", "/projects", create_project, body=PROJECT, view=PROJECT, status=201, policy=MANAGERS, rule="identity:create_project"),
+    Route(
+        "POST",
+        "/projects",
+        create_project,
+        body=PROJECT,
+        view=PROJECT,
+        status=201,
+        policy=MANAGERS,
+        rule="identity:create_project",
+    ),
     Route("GET", ONE, show_project, policy=ANYONE, rule="identity:get_project"),
     Route("PATCH", ONE, update_project, body=PROJECT, view=PROJECT, policy=MANAGERS, rule="identity:update_project"),
     Route("DELETE", ONE, delete_project, status=204, policy=MANAGERS, rule="identity:delete_project"),
     Route("GET", TAGS_OF, list_tags, policy=ANYONE, rule="identity:list_project_tags"),
-    Route("PUT", TAGS_OF, replace_tags, body=TAG_LIST, envelope=False, policy=MANAGERS, rule="identity:update_project_tags"),
+    Route(
+        "PUT",
+        TAGS_OF,
+        replace_tags,
+        body=TAG_LIST,
+        envelope=False,
+        policy=MANAGERS,
+        rule="identity:update_project_tags",
+    ),
     Route("DELETE", TAGS_OF, delete_tags, status=204, policy=MANAGERS, rule="identity:delete_project_tags"),
     Route("GET", TAGS_OF + "/{tag}", check_tag, status=204, policy=ANYONE, rule="identity:get_project_tag"),
     Route("PUT", TAGS_OF + "/{tag}", add_tag, status=201, policy=MANAGERS, rule="identity:create_project_tag"),

@@ -69,7 +69,9 @@ def _home(db: Db, row: Assignment) -> str | None:
 
 def _view(db: Db, call: Call, given: Given, names: bool) -> dict[str, Any]:
     row, source = given.row, given.source
-    scope: dict[str, Any] = {"system": {"all": True}} if row.target_kind == "system" else {row.target_kind: {"id": row.target_id}}
+    scope: dict[str, Any] = (
+        {"system": {"all": True}} if row.target_kind == "system" else {row.target_kind: {"id": row.target_id}}
+    )
     actor, role = {"id": row.actor_id}, {"id": row.role_id}
     if names:
         actor |= _named(db, _actor(db, row.actor_kind, row.actor_id))
@@ -108,4 +110,6 @@ def _link(call: Call, row: Assignment) -> str:
     return f"{call.root}/{target}/{row.actor_kind}s/{row.actor_id}/roles/{row.role_id}"
 
 
-ROUTES = [Route("GET", "/role_assignments", list_role_assignments, policy=READERS, rule="identity:list_role_assignments")]
+ROUTES = [
+    Route("GET", "/role_assignments", list_role_assignments, policy=READERS, rule="identity:list_role_assignments")
+]

@@ -115,7 +115,10 @@ def _rule(identity: Identity, call: Call) -> Any:
     if implied is None:
         raise NotFound(f"Could not find a rule by which role {prior_id} implies {implied_id}.")
     place = f"{call.root}/roles/{prior_id}/implies/{implied_id}"
-    return {"role_inference": {"prior_role": _short(call, prior), "implies": _short(call, implied)}, "links": {"self": place}}
+    return {
+        "role_inference": {"prior_role": _short(call, prior), "implies": _short(call, implied)},
+        "links": {"self": place},
+    }
 
 
 def _short(call: Call, role: Role) -> dict[str, Any]:
@@ -127,13 +130,55 @@ SEEN = ADMIN_OR_SYSTEM_READER | domain_role("manager")
 READ = ADMIN_OR_SYSTEM_READER
 ROUTES = [
     Route("GET", "/roles", list_roles, view=ROLE, many=True, policy=SEEN, rule="identity:list_roles"),
-    Route("POST", "/roles", create_role, body=ROLE, view=ROLE, status=201, policy=ADMIN, rule="identity:create_role", scopes=NO_DOMAIN),
+    Route(
+        "POST",
+        "/roles",
+        create_role,
+        body=ROLE,
+        view=ROLE,
+        status=201,
+        policy=ADMIN,
+        rule="identity:create_role",
+        scopes=NO_DOMAIN,
+    ),
     Route("GET", ONE, show_role, view=ROLE, policy=ANYONE, rule="identity:get_role"),
-    Route("PATCH", ONE, update_role, body=ROLE, view=ROLE, policy=ANYONE, rule="identity:update_role", scopes=NO_DOMAIN),
+    Route(
+        "PATCH", ONE, update_role, body=ROLE, view=ROLE, policy=ANYONE, rule="identity:update_role", scopes=NO_DOMAIN
+    ),
     Route("DELETE", ONE, delete_role, status=204, policy=ANYONE, rule="identity:delete_role", scopes=NO_DOMAIN),
     Route("GET", IMPLIES, list_implied, policy=READ, rule="identity:list_implied_roles", scopes=NO_DOMAIN),
-    Route("GET", IMPLIES + "/{implied_role_id}", show_implied, policy=READ, rule="identity:get_implied_role", scopes=NO_DOMAIN),
-    Route("PUT", IMPLIES + "/{implied_role_id}", create_implied, status=201, policy=ADMIN, rule="identity:create_implied_role", scopes=NO_DOMAIN),
-    Route("DELETE", IMPLIES + "/{implied_role_id}", delete_implied, status=204, policy=ADMIN, rule="identity:delete_implied_role", scopes=NO_DOMAIN),
-    Route("GET", "/role_inferences", list_inferences, policy=READ, rule="identity:list_role_inference_rules", scopes=NO_DOMAIN),
+    Route(
+        "GET",
+        IMPLIES + "/{implied_role_id}",
+        show_implied,
+        policy=READ,
+        rule="identity:get_implied_role",
+        scopes=NO_DOMAIN,
+    ),
+    Route(
+        "PUT",
+        IMPLIES + "/{implied_role_id}",
+        create_implied,
+        status=201,
+        policy=ADMIN,
+        rule="identity:create_implied_role",
+        scopes=NO_DOMAIN,
+    ),
+    Route(
+        "DELETE",
+        IMPLIES + "/{implied_role_id}",
+        delete_implied,
+        status=204,
+        policy=ADMIN,
+        rule="identity:delete_implied_role",
+        scopes=NO_DOMAIN,
+    ),
+    Route(
+        "GET",
+        "/role_inferences",
+        list_inferences,
+        policy=READ,
+        rule="identity:list_role_inference_rules",
+        scopes=NO_DOMAIN,
+    ),
 ]

@@ -29,7 +29,18 @@ NO_DOMAIN = ("system", "project")
 PROJECT_ONLY = ("project",)
 """Scopes of tokens for what a user does in a project of their own."""
 
-__all__ = ["ADMIN", "ADMIN_OR_SYSTEM_READER", "MANAGERS", "NO_DOMAIN", "PROJECT_ONLY", "READERS", "allow", "own_domain", "own_rights", "sees_all"]
+__all__ = [
+    "ADMIN",
+    "ADMIN_OR_SYSTEM_READER",
+    "MANAGERS",
+    "NO_DOMAIN",
+    "PROJECT_ONLY",
+    "READERS",
+    "allow",
+    "own_domain",
+    "own_rights",
+    "sees_all",
+]
 
 
 def sees_all(ctx: Context) -> bool:

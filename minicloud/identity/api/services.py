@@ -61,9 +61,37 @@ async def delete_service(identity: Identity, call: Call) -> None:
 
 ONE, READ = "/services/{service_id}", ADMIN_OR_SYSTEM_READER
 ROUTES = [
-    Route("GET", "/services", list_services, view=SERVICE, many=True, policy=READ, rule="identity:list_services", scopes=NO_DOMAIN),
-    Route("POST", "/services", create_service, body=SERVICE, view=SERVICE, status=201, policy=ADMIN, rule="identity:create_service", scopes=NO_DOMAIN),
+    Route(
+        "GET",
+        "/services",
+        list_services,
+        view=SERVICE,
+        many=True,
+        policy=READ,
+        rule="identity:list_services",
+        scopes=NO_DOMAIN,
+    ),
+    Route(
+        "POST",
+        "/services",
+        create_service,
+        body=SERVICE,
+        view=SERVICE,
+        status=201,
+        policy=ADMIN,
+        rule="identity:create_service",
+        scopes=NO_DOMAIN,
+    ),
     Route("GET", ONE, show_service, view=SERVICE, policy=READ, rule="identity:get_service", scopes=NO_DOMAIN),
-    Route("PATCH", ONE, update_service, body=SERVICE, view=SERVICE, policy=ADMIN, rule="identity:update_service", scopes=NO_DOMAIN),
+    Route(
+        "PATCH",
+        ONE,
+        update_service,
+        body=SERVICE,
+        view=SERVICE,
+        policy=ADMIN,
+        rule="identity:update_service",
+        scopes=NO_DOMAIN,
+    ),
     Route("DELETE", ONE, delete_service, status=204, policy=ADMIN, rule="identity:delete_service", scopes=NO_DOMAIN),
 ]

@@ -38,7 +38,9 @@ async def list_trusts(identity: Identity, call: Call) -> dict[str, Any]:
     """Trusts that the caller gave or took; all for those who read everything."""
     trustor, trustee = call.query.get("trustor_user_id"), call.query.get("trustee_user_id")
     if not sees_all(call.ctx) and call.ctx.user_id not in (trustor, trustee):
-        raise Forbidden("You are not authorized to perform the requested action: identity:list_trusts.", code=call.route.rule)
+        raise Forbidden(
+            "You are not authorized to perform the requested action: identity:list_trusts.", code=call.route.rule
+        )
     found = page(call, trusts.listed(identity, trustor_id=trustor, trustee_id=trustee))
     rows = [_view(identity, call, row, whole=False) for row in found.rows]
     return {"trusts": rows, **call.dialect.list_extra(call, "trusts", found)}
@@ -74,7 +76,9 @@ async def delete_trust(identity: Identity, call: Call) -> None:
     """End a trust."""
     row = _reached(identity, call)
     if not call.ctx.is_admin and call.ctx.user_id != row.trustor_user_id:
-        raise Forbidden("You are not authorized to perform the requested action: identity:delete_trust.", code=call.route.rule)
+        raise Forbidden(
+            "You are not authorized to perform the requested action: identity:delete_trust.", code=call.route.rule
+        )
     await trusts.delete(identity, row.id)
 
 
@@ -98,7 +102,9 @@ def _reached(identity: Identity, call: Call) -> Trust:
     """A trust that the caller gave or took, or any for those who read everything; others' are forbidden, as in Keystone."""
     row = trusts.show(identity, call.params["trust_id"])
     if not sees_all(call.ctx) and call.ctx.user_id not in (row.trustor_user_id, row.trustee_user_id):
-        raise Forbidden(f"You are not authorized to perform the requested action: {call.route.rule}.", code=call.route.rule)
+        raise Forbidden(
+            f"You are not authorized to perform the requested action: {call.route.rule}.", code=call.route.rule
+        )
     return row
 
 
@@ -126,9 +132,27 @@ def _view(identity: Identity, call: Call, row: Trust, *, whole: bool = True) -> 
 MANY, ONE = "/OS-TRUST/trusts", "/OS-TRUST/trusts/{trust_id}"
 ROUTES = [
     Route("GET", MANY, list_trusts, policy=ANYONE, rule="identity:list_trusts", scopes=NO_DOMAIN),
-    Route("POST", MANY, create_trust, body=TRUST, status=201, policy=ANYONE, rule="identity:create_trust", scopes=PROJECT_ONLY),
+    Route(
+        "POST",
+        MANY,
+        create_trust,
+        body=TRUST,
+        status=201,
+        policy=ANYONE,
+        rule="identity:create_trust",
+        scopes=PROJECT_ONLY,
+    ),
     Route("GET", ONE, show_trust, policy=ANYONE, rule="identity:get_trust", scopes=NO_DOMAIN),
     Route("DELETE", ONE, delete_trust, status=204, policy=ANYONE, rule="identity:delete_trust", scopes=NO_DOMAIN),
-    Route("GET", ONE + "/roles", list_trust_roles, policy=ANYONE, rule="identity:list_roles_for_trust", scopes=NO_DOMAIN),
-    Route("GET", ONE + "/roles/{role_id}", show_trust_role, policy=ANYONE, rule="identity:get_role_for_trust", scopes=NO_DOMAIN),
+    Route(
+        "GET", ONE + "/roles", list_trust_roles, policy=ANYONE, rule="identity:list_roles_for_trust", scopes=NO_DOMAIN
+    ),
+    Route(
+        "GET",
+        ONE + "/roles/{role_id}",
+        show_trust_role,
+        policy=ANYONE,
+        rule="identity:get_role_for_trust",
+        scopes=NO_DOMAIN,
+    ),
 ]

@@ -48,7 +48,14 @@ USER = Schema(
     Field("name", NAME255, out=True, create=REQUIRED, update=OPTIONAL),
     Field("domain_id", NAME64, out=True, create=OPTIONAL, update=OPTIONAL),
     Field("enabled", STRICT_BOOLEAN, out=True, create=OPTIONAL, update=OPTIONAL),
-    Field("default_project_id", nullable(NAME64), attr=shown_if_set("default_project_id"), out=True, create=OPTIONAL, update=OPTIONAL),
+    Field(
+        "default_project_id",
+        nullable(NAME64),
+        attr=shown_if_set("default_project_id"),
+        out=True,
+        create=OPTIONAL,
+        update=OPTIONAL,
+    ),
     Field("password", nullable(PASSWORD), create=OPTIONAL, update=OPTIONAL),
     Field("password_expires_at", nullable(string()), attr=lambda row, call: None, out=True),
     Field("options", OPTIONS, out=True, create=OPTIONAL, update=OPTIONAL),
@@ -56,12 +63,16 @@ USER = Schema(
     extra=True,
     rest="extra",
 )
-OWN_PASSWORD = Schema("user", Field("original_password", PASSWORD, create=REQUIRED), Field("password", PASSWORD, create=REQUIRED))
+OWN_PASSWORD = Schema(
+    "user", Field("original_password", PASSWORD, create=REQUIRED), Field("password", PASSWORD, create=REQUIRED)
+)
 
 
 async def list_users(identity: Identity, call: Call) -> Listed:
     """Users that the caller may list."""
-    return page(call, users.listed(identity, own_domain(call.ctx)), "id", "name", "domain_id", "enabled", "default_project_id")
+    return page(
+        call, users.listed(identity, own_domain(call.ctx)), "id", "name", "domain_id", "enabled", "default_project_id"
+    )
 
 
 async def create_user(identity: Identity, call: Call) -> User:
@@ -130,11 +141,29 @@ def _managed(identity: Identity, call: Call) -> User:
 ONE, SEEN = "/users/{user_id}", READERS | same_user()
 ROUTES = [
     Route("GET", "/users", list_users, view=USER, many=True, policy=READERS, rule="identity:list_users"),
-    Route("POST", "/users", create_user, body=USER, view=USER, status=201, policy=MANAGERS, rule="identity:create_user"),
+    Route(
+        "POST", "/users", create_user, body=USER, view=USER, status=201, policy=MANAGERS, rule="identity:create_user"
+    ),
     Route("GET", ONE, show_user, view=USER, policy=SEEN, rule="identity:get_user"),
     Route("PATCH", ONE, update_user, body=USER, view=USER, policy=MANAGERS, rule="identity:update_user"),
     Route("DELETE", ONE, delete_user, status=204, policy=MANAGERS, rule="identity:delete_user"),
     Route("POST", ONE + "/password", change_password, body=OWN_PASSWORD, status=204, policy=PUBLIC, rule="-"),
-    Route("GET", ONE + "/groups", list_user_groups, view=GROUP, many=True, policy=SEEN, rule="identity:list_groups_for_user"),
-    Route("GET", ONE + "/projects", list_user_projects, view=PROJECT, many=True, policy=SEEN, rule="identity:list_user_projects"),
+    Route(
+        "GET",
+        ONE + "/groups",
+        list_user_groups,
+        view=GROUP,
+        many=True,
+        policy=SEEN,
+        rule="identity:list_groups_for_user",
+    ),
+    Route(
+        "GET",
+        ONE + "/projects",
+        list_user_projects,
+        view=PROJECT,
+        many=True,
+        policy=SEEN,
+        rule="identity:list_user_projects",
+    ),
 ]

@@ -33,7 +33,16 @@ async def list_versions(identity: Identity, call: Call) -> Reply:
 async def show_version(identity: Identity, call: Call) -> Any:
     """The version, or where its resources are for those who ask for JSON Home."""
     if HOME in call.request.headers.get("Accept", ""):
-        names = ("auth_tokens", "auth_catalog", "auth_projects", "auth_domains", "auth_system", "users", "projects", "domains")
+        names = (
+            "auth_tokens",
+            "auth_catalog",
+            "auth_projects",
+            "auth_domains",
+            "auth_system",
+            "users",
+            "projects",
+            "domains",
+        )
         resources = {RELATION + name: {"href": "/" + name.replace("auth_", "auth/")} for name in names}
         return Reply({"resources": resources}, headers={"Content-Type": HOME})
     return {"version": _document(call)}

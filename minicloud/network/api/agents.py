@@ -43,9 +43,13 @@ async def list_agents(service: Network, call: Call) -> Reply:
     known = _agents(service)
     for name in call.query:
         if name in known[0]:
-            known = [one for one in known if str(one[name]).lower() in [text.lower() for text in call.query.getall(name)]]
+            known = [
+                one for one in known if str(one[name]).lower() in [text.lower() for text in call.query.getall(name)]
+            ]
         elif name not in PAGING:
-            raise Invalid(f"Cannot filter so: ['{name[:80]}'] is invalid attribute for filtering.", code="HTTPBadRequest")
+            raise Invalid(
+                f"Cannot filter so: ['{name[:80]}'] is invalid attribute for filtering.", code="HTTPBadRequest"
+            )
         if not known:
             break
     return Reply({"agents": known if call.ctx.is_admin else []})
@@ -96,7 +100,9 @@ async def list_availabilities(service: Network, call: Call) -> Reply:
         elif name == "ip_version":
             continue
         elif name not in ("fields", "limit", "marker"):
-            raise Invalid(f"Cannot filter so: ['{name[:80]}'] is invalid attribute for filtering.", code="HTTPBadRequest")
+            raise Invalid(
+                f"Cannot filter so: ['{name[:80]}'] is invalid attribute for filtering.", code="HTTPBadRequest"
+            )
     versions = [int(one) for one in call.query.getall("ip_version", []) if one in ("4", "6")]
     return Reply({"network_ip_availabilities": [_availability(service, row, versions) for row in rows]})
 
@@ -139,5 +145,11 @@ ROUTES = [
     Route("GET", "/networks/{network_id}/dhcp-agents", list_dhcp_agents, ADMIN, "get_dhcp-agents"),
     Route("GET", "/routers/{router_id}/l3-agents", list_l3_agents, ADMIN, "get_l3-agents"),
     Route("GET", "/network-ip-availabilities", list_availabilities, ADMIN_OR_SERVICE, "get_network_ip_availability"),
-    Route("GET", "/network-ip-availabilities/{network_id}", show_availability, ADMIN_OR_SERVICE, "get_network_ip_availability"),
+    Route(
+        "GET",
+        "/network-ip-availabilities/{network_id}",
+        show_availability,
+        ADMIN_OR_SERVICE,
+        "get_network_ip_availability",
+    ),
 ]

@@ -21,7 +21,9 @@ EXTENSIONS = (
     Extension("dhcp_agent_scheduler", "DHCP Agent Scheduler", "Which agent serves which network: one serves all"),
     Extension("ext-gw-mode", "Configurable external gateway mode", "Routers without source NAT"),
     Extension("extraroute", "Extra Route", "Routes of a router"),
-    Extension("extraroute-atomic", "Atomically add/remove extra routes", "Single routes of a router put in and taken out"),
+    Extension(
+        "extraroute-atomic", "Atomically add/remove extra routes", "Single routes of a router put in and taken out"
+    ),
     Extension("fip-port-details", "Floating IP Port Details", "Floating IPs show the port that they lead to"),
     Extension("l3-port-ip-change-not-allowed", "Router port address", "Addresses of a router's ports stay"),
     Extension("network-ip-availability", "Network IP Availability", "How full networks are"),

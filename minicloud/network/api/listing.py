@@ -81,7 +81,10 @@ class Collection:
         if name == "changed_since" and "updated_at" in self.table.columns:
             return "updated_at >= ?", [_moment(values[0])]
         if name not in names:
-            raise Invalid(f"Cannot filter by {name[:80]}: ['{name[:80]}'] is invalid attribute for filtering.", code="HTTPBadRequest")
+            raise Invalid(
+                f"Cannot filter by {name[:80]}: ['{name[:80]}'] is invalid attribute for filtering.",
+                code="HTTPBadRequest",
+            )
         column = names[name]
         kind = self.table.row.__annotations__[column]
         if "bool" in kind:
@@ -148,9 +151,7 @@ def shared_filter(table: str, action: str) -> Special:
     """A filter by whether an RBAC policy gives the caller (or everyone) that use of a thing."""
 
     def condition(values: list[str], call: Call) -> Sql:
-        exists = (
-            f"EXISTS (SELECT 1 FROM rbac_policies s WHERE s.object_id = {table}.id AND s.action = ? AND s.target IN ('*', ?))"
-        )
+        exists = f"EXISTS (SELECT 1 FROM rbac_policies s WHERE s.object_id = {table}.id AND s.action = ? AND s.target IN ('*', ?))"
         wanted = {boolean(value) for value in values}
         params = [action, call.ctx.project_id]
         if wanted == {True}:
@@ -200,5 +201,3 @@ def _same_address(text: str) -> str:
         return str(ipaddress.ip_address(text))
     except ValueError:
         return text
-
-

@@ -36,7 +36,12 @@ if TYPE_CHECKING:
 
 PLUMBER = Setting(policy=ADMIN_OR_SERVICE)
 FIXED_IPS = array(
-    Schema("fixed_ip", Field("subnet_id", nullable(TEXT), create=OPTIONAL, update=OPTIONAL), Field("ip_address", IP, create=OPTIONAL, update=OPTIONAL)), high=32
+    Schema(
+        "fixed_ip",
+        Field("subnet_id", nullable(TEXT), create=OPTIONAL, update=OPTIONAL),
+        Field("ip_address", IP, create=OPTIONAL, update=OPTIONAL),
+    ),
+    high=32,
 )
 ADDRESS_PAIRS = array(
     Schema("pair", Field("ip_address", Type({"anyOf": [{"type": "string", "format": "ip"}, {"type": "string", "format": "cidr"}]}),
@@ -145,9 +150,13 @@ def _pairs(pairs: Sequence[Mapping[str, str]]) -> list[dict[str, str]]:
     kept: list[dict[str, str]] = []
     for pair in pairs:
         if "ip_address" not in pair:
-            raise Invalid("Cannot use an allowed address pair without an ip_address.", code="AllowedAddressPairsMissingIP")
+            raise Invalid(
+                "Cannot use an allowed address pair without an ip_address.", code="AllowedAddressPairsMissingIP"
+            )
         if dict(pair) in kept:
-            raise Invalid(f"Cannot use the address pair {pair['ip_address']} twice.", code="DuplicateAddressPairInRequest")
+            raise Invalid(
+                f"Cannot use the address pair {pair['ip_address']} twice.", code="DuplicateAddressPairInRequest"
+            )
         kept.append(dict(pair))
     return kept
 

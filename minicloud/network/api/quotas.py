@@ -24,7 +24,12 @@ def _limit(value: Any) -> int:
 
 
 LIMIT = Type(
-    {"anyOf": [{"type": "integer", "minimum": -1, "maximum": 2147483647}, {"type": "string", "pattern": r"^(-1|\d{1,9})$"}]},
+    {
+        "anyOf": [
+            {"type": "integer", "minimum": -1, "maximum": 2147483647},
+            {"type": "string", "pattern": r"^(-1|\d{1,9})$"},
+        ]
+    },
     _limit,
 )
 QUOTA = Schema(
@@ -41,7 +46,9 @@ async def list_quotas(service: Network, call: Call) -> Reply:
     """List projects whose limits are not the defaults."""
 
     def read(db: Db) -> list[dict[str, Any]]:
-        own = db.execute("SELECT DISTINCT project_id FROM quotas WHERE service = 'network' ORDER BY project_id").fetchall()
+        own = db.execute(
+            "SELECT DISTINCT project_id FROM quotas WHERE service = 'network' ORDER BY project_id"
+        ).fetchall()
         return [{**service.quotas.limits(db, key), "project_id": key, "tenant_id": key} for (key,) in own]
 
     return Reply({"quotas": service.store.read(read)})

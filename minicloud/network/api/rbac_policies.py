@@ -68,7 +68,17 @@ def _read(body: dict[str, Any]) -> dict[str, Any]:
 ONE = "/rbac-policies/{rbac_policy_id}"
 ROUTES = [
     Route("GET", "/rbac-policies", list_policies, READER, "get_rbac_policy", view=POLICY, many=True),
-    Route("POST", "/rbac-policies", create_policies, MEMBER, "create_rbac_policy", 201, body=POLICY, view=POLICY, bulk=True),
+    Route(
+        "POST",
+        "/rbac-policies",
+        create_policies,
+        MEMBER,
+        "create_rbac_policy",
+        201,
+        body=POLICY,
+        view=POLICY,
+        bulk=True,
+    ),
     Route("GET", ONE, show_policy, READER, "get_rbac_policy", view=POLICY),
     Route("PUT", ONE, update_policy, MEMBER, "update_rbac_policy", body=POLICY, view=POLICY),
     Route("DELETE", ONE, delete_policy, MEMBER, "delete_rbac_policy", 204),

@@ -77,7 +77,11 @@ async def delete_router(service: Network, call: Call) -> None:
 async def add_interface(service: Network, call: Call) -> Reply:
     """Connect a subnet or port to a router."""
     row, port = await routers.add_interface(
-        service, call.ctx, call.params["router_id"], subnet_id=call.body.get("subnet_id"), port_id=call.body.get("port_id")
+        service,
+        call.ctx,
+        call.params["router_id"],
+        subnet_id=call.body.get("subnet_id"),
+        port_id=call.body.get("port_id"),
     )
     return Reply(_interface(row, port))
 
@@ -85,7 +89,11 @@ async def add_interface(service: Network, call: Call) -> Reply:
 async def remove_interface(service: Network, call: Call) -> Reply:
     """Disconnect a subnet or port from a router."""
     row, port, _ = await routers.remove_interface(
-        service, call.ctx, call.params["router_id"], subnet_id=call.body.get("subnet_id"), port_id=call.body.get("port_id")
+        service,
+        call.ctx,
+        call.params["router_id"],
+        subnet_id=call.body.get("subnet_id"),
+        port_id=call.body.get("port_id"),
     )
     return Reply(_interface(row, port))
 

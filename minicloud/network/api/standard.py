@@ -34,8 +34,12 @@ HOST_ROUTES = array(
            rules={"required": ["destination", "nexthop"]})
 )  # fmt: skip
 POOLS = array(
-    Schema("pool", Field("start", IP, create=OPTIONAL, update=OPTIONAL), Field("end", IP, create=OPTIONAL, update=OPTIONAL),
-           rules={"required": ["start", "end"]})
+    Schema(
+        "pool",
+        Field("start", IP, create=OPTIONAL, update=OPTIONAL),
+        Field("end", IP, create=OPTIONAL, update=OPTIONAL),
+        rules={"required": ["start", "end"]},
+    )
 )
 HINTS = array(string(high=255), high=16)
 ADMIN_OR_SERVICE = ADMIN_POLICY | SERVICE
@@ -102,5 +106,3 @@ def require_for(call: Call, body: Mapping[str, Any], names: Sequence[str], polic
     for name in names:
         if name in body:
             require(call.ctx, policy, f"{rule}:{name}")
-
-

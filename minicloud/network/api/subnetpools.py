@@ -63,7 +63,9 @@ SCOPE = Schema(
     Field("shared", BOOLEAN, out=True, create=ADMIN, update=ADMIN),
 )
 POOLS = Collection(
-    SUBNETPOOLS, special={"shared": shared_filter("subnetpools", standing.SHARED)}, hidden=frozenset({"tags", "prefixes"})
+    SUBNETPOOLS,
+    special={"shared": shared_filter("subnetpools", standing.SHARED)},
+    hidden=frozenset({"tags", "prefixes"}),
 )
 SCOPES = Collection(ADDRESS_SCOPES, special={"shared": shared_filter("address_scopes", standing.SHARED)})
 
@@ -148,14 +150,28 @@ def _shown(service: Network, call: Call, rows: Sequence[Any]) -> list[dict[str, 
 POOL, ONE_SCOPE = "/subnetpools/{subnetpool_id}", "/address-scopes/{address_scope_id}"
 ROUTES = [
     Route("GET", "/subnetpools", list_pools, ANYONE, "get_subnetpool", view=SUBNETPOOL, many=True),
-    Route("POST", "/subnetpools", create_pools, MEMBER, "create_subnetpool", 201, body=SUBNETPOOL, view=SUBNETPOOL, bulk=True),
+    Route(
+        "POST",
+        "/subnetpools",
+        create_pools,
+        MEMBER,
+        "create_subnetpool",
+        201,
+        body=SUBNETPOOL,
+        view=SUBNETPOOL,
+        bulk=True,
+    ),
     Route("GET", POOL, show_pool, ANYONE, "get_subnetpool", view=SUBNETPOOL),
     Route("PUT", POOL, update_pool, MEMBER, "update_subnetpool", body=SUBNETPOOL, view=SUBNETPOOL),
     Route("DELETE", POOL, delete_pool, MEMBER, "delete_subnetpool", 204),
     Route("PUT", POOL + "/add_prefixes", add_prefixes, MEMBER, "add_prefixes", body=PREFIX_CHANGE, envelope=False),
-    Route("PUT", POOL + "/remove_prefixes", remove_prefixes, MEMBER, "remove_prefixes", body=PREFIX_CHANGE, envelope=False),
+    Route(
+        "PUT", POOL + "/remove_prefixes", remove_prefixes, MEMBER, "remove_prefixes", body=PREFIX_CHANGE, envelope=False
+    ),
     Route("GET", "/address-scopes", list_scopes, ANYONE, "get_address_scope", view=SCOPE, many=True),
-    Route("POST", "/address-scopes", create_scopes, MEMBER, "create_address_scope", 201, body=SCOPE, view=SCOPE, bulk=True),
+    Route(
+        "POST", "/address-scopes", create_scopes, MEMBER, "create_address_scope", 201, body=SCOPE, view=SCOPE, bulk=True
+    ),
     Route("GET", ONE_SCOPE, show_scope, ANYONE, "get_address_scope", view=SCOPE),
     Route("PUT", ONE_SCOPE, update_scope, MEMBER, "update_address_scope", body=SCOPE, view=SCOPE),
     Route("DELETE", ONE_SCOPE, delete_scope, MEMBER, "delete_address_scope", 204),

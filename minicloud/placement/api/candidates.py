@@ -48,7 +48,9 @@ def _summary(call: Call, node: Node, wanted: set[str]) -> dict[str, Any]:
         "resources": {name: {"capacity": node.inventories[name].capacity, "used": node.used[name]} for name in names}
     }
     if call.at_least(1, 17):
-        told["traits"] = sorted(node.traits, key=lambda name: (name.startswith("CUSTOM_"), name))  # OpenStack's own first
+        told["traits"] = sorted(
+            node.traits, key=lambda name: (name.startswith("CUSTOM_"), name)
+        )  # OpenStack's own first
     if call.at_least(1, 29):
         told |= {"parent_provider_uuid": node.parent_id, "root_provider_uuid": node.root_id}
     return told
