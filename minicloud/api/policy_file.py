@@ -69,7 +69,7 @@ def read(path: Path, known: Sequence[Route]) -> dict[str, Policy]:
     try:
         text = path.read_text()
         told = oslo.Rules.load(text)
-        rules: dict[str, _Check] = {**oslo.Rules.from_dict(WELL_KNOWN), **told}
+        rules: dict[str, Any] = {**dict(oslo.Rules.from_dict(WELL_KNOWN)), **dict(told)}
     except (OSError, ValueError, TypeError, AttributeError) as error:
         raise Invalid(f"Cannot use {path.name}: {error}") from error
     if re.search(r"\bhttps?:", text):
@@ -103,7 +103,7 @@ def applied(routes: Sequence[Route], overrides: Mapping[str, Policy]) -> list[Ro
     ]
 
 
-def _policy(name: str, check: _Check, rules: _Rules) -> Policy:
+def _policy(name: str, check: Any, rules: _Rules) -> Policy:
     def allows(ctx: Context, target: Target) -> bool:
         return bool(check(_target(ctx, target), _credentials(ctx), rules, name))
 
