@@ -154,12 +154,13 @@ class Inside:
         """The caller's environment, with the sandbox's cloud in place of any other."""
         path = self.folder.path
         kept = {name: value for name, value in os.environ.items() if not name.startswith(("OS_", "MINICLOUD_"))}
+        kept |= {"MINICLOUD_SANDBOX": "fake" if self.config.fake else "1", "MINICLOUD_SANDBOX_FOLDER": str(path)}
+        if self.bare:
+            return kept
         return {
             **kept,
-            **variables((path / "clouds.yaml").read_text(), "admin"),
+            **variables((path / FILE).read_text(), "admin"),
             "OS_CLIENT_CONFIG_FILE": str(path / FILE),
-            "MINICLOUD_SANDBOX": "fake" if self.config.fake else "1",
-            "MINICLOUD_SANDBOX_FOLDER": str(path),
             "MINICLOUD_URL": self.config.public_url,
             "MINICLOUD_CONFIG": str(path / "minicloud.toml"),
             "MINICLOUD_STATE": str(path / "state"),
