@@ -151,7 +151,8 @@ class DnsmasqDhcp:
         """Write what differs, then start, restart, reload or leave alone."""
         changed = await asyncio.to_thread(_write, owned.folder, files, space=space, link=link, account=self._account)
         owned.process = self._running(owned)
-        if owned.process is None or changed & {"conf", "space"}:
+        left_behind = owned.process is not None and await asyncio.to_thread(self._is_elsewhere, owned, space)
+        if owned.process is None or left_behind or changed & {"conf", "space"}:
             await self._stop(owned)
             await self._ensure_running(owned)
         elif changed:
@@ -211,6 +212,13 @@ class DnsmasqDhcp:
         if owned.process is not None and not owned.process.ended.is_set():
             return owned.process
         return Watched.find(owned.folder / "pid", argument=f"--conf-file={owned.folder / 'conf'}")
+
+    def _is_elsewhere(self, owned: Owned, space: str) -> bool:
+        """Whether it runs in a namespace that was removed under it; the one of that name now is another."""
+        with contextlib.suppress(OSError, ValueError):  # it ended this moment: its keeper starts it again
+            inside = os.stat(f"/proc/{int((owned.folder / 'pid').read_text())}/ns/net")
+            return inside.st_ino != self._namespaces.path(space).stat().st_ino
+        return False
 
     async def _leases(self, owned: Owned) -> tuple[Lease, ...]:
         return await asyncio.to_thread(_read_leases, owned.folder)
