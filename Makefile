@@ -51,7 +51,9 @@ format: $(VENV)/.installed ## Let ruff lay out the code.
 	$(BIN)/ruff format .
 
 test: install lint ## Everything: lint, then all tests, those of the real host in a throw-away sandbox.
-	if [ "$$(id -u)" = 0 ]; then $(SANDBOX) --bare -- $(BIN)/python -m pytest; \
+	if [ "$$(id -u)" = 0 ]; then \
+	  $(BIN)/python -m minicloud image build tiny; \
+	  $(SANDBOX) --bare -- $(BIN)/python -m pytest; \
 	else echo "Not root: the tests of the real host are left out." >&2; $(BIN)/python -m pytest -m "not real"; fi
 
 fake-test: $(VENV)/.installed ## The quick half: no root, no libvirt.
