@@ -10,6 +10,7 @@ import asyncio
 import contextlib
 import os
 import re
+import signal
 import tempfile
 from collections.abc import AsyncIterator, Iterator
 from dataclasses import dataclass, field, replace
@@ -257,6 +258,7 @@ async def running_town(**network: Any) -> AsyncIterator[tuple[Any, Town]]:
             finally:
                 await empty(cloud.admin)
                 await cloud.daemon.operations.all_settled()
+        await sweep(folder)
 
 
 async def second_town(cloud: Any, town: Town, *, cidr: str) -> Town:
@@ -273,6 +275,20 @@ async def empty(admin: Client) -> None:
         await admin.delete(f"{COMPUTE}/servers/{server['id']}")
 
 
+async def sweep(folder: Path) -> None:
+    """Take away what outlives a stopped daemon by design, so that the sandbox's next suite finds it bare."""
+    for number in processes("dnsmasq", str(folder)):
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(number, signal.SIGTERM)
+    left = await traces(folder)
+    await run(["nft", "flush", "ruleset"])
+    for name in left["namespaces"]:
+        await run(["ip", "netns", "del", name])
+    links = (await run(["ip", "-o", "link"])).text
+    for name in re.findall(r"^\d+: (mcb[^:@]*)", links, re.MULTILINE):
+        await run(["ip", "link", "del", name])
+
+
 # --- the machine itself ----------------------------------------------------------------------------------------------
 
 
@@ -284,7 +300,7 @@ async def traces(folder: Path) -> dict[str, set[str]]:
     domains = (await run(["virsh", "-c", "qemu:///system", "list", "--all", "--name"])).text
     rooms = ("servers", "volumes", "snapshots", "dhcp", "staging", "images")
     return {
-        "links": set(re.findall(r"^\d+: (\w+)", links, re.MULTILINE)),
+        "links": set(re.findall(r"^\d+: ([^:@]+)", links, re.MULTILINE)),
         "namespaces": {line.split(" ")[0] for line in spaces if line},
         "rules": set(statements(rules)),
         "domains": set(domains.split()),
@@ -364,5 +380,5 @@ class Pings:
 
 __all__ = [
     "CACHE", "COMPUTE", "GATEWAY", "IMAGE", "NETWORK", "NEW", "PASSWORD", "Guest", "Pings", "Town", "difference", "empty",
-    "processes", "real_config", "running_town", "second_town", "short_folder", "traces", "until",
+    "processes", "real_config", "running_town", "second_town", "short_folder", "sweep", "traces", "until",
 ]  # fmt: skip
