@@ -239,7 +239,8 @@ async def check_emptied(cloud: Cloud) -> None:
     for image in (await cloud.demo.get("/image/v2/images?name=crash"))["images"]:
         await cloud.demo.delete(f"/image/v2/images/{image['id']}", expect=204)
     wanted = json.loads((cloud.folder / "template.json").read_text())
-    assert await remains(cloud) == wanted
+    left = await remains(cloud)
+    assert left == wanted, {key: (left[key], wanted[key]) for key in wanted if left[key] != wanted[key]}
 
 
 async def remains(cloud: Cloud) -> dict[str, Any]:

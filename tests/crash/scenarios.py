@@ -153,7 +153,7 @@ async def extend_volume(cloud: Cloud, volume: str) -> None:
 
 
 async def upload_volume(cloud: Cloud, volume: str) -> None:
-    await _act_on_volume(cloud, volume, {"os-volume_upload_image": {"image_name": "u", "disk_format": "qcow2"}})
+    await _act_on_volume(cloud, volume, {"os-volume_upload_image": {"image_name": "crash", "disk_format": "qcow2"}})
 
 
 async def _act_on_volume(cloud: Cloud, volume: str, action: dict[str, Any]) -> None:
