@@ -144,16 +144,6 @@ async def test_a_machine_that_was_destroyed_behind_our_back_is_told_off(
     await town.settled(ids["shy"], "ACTIVE")
 
 
-async def test_a_tap_that_was_deleted_is_there_again_for_the_next_boot(
-    cloud: Cloud, town: Town, web: Guest, ids: dict[str, str]
-) -> None:
-    await run.run(["ip", "link", "del", tap_name((await town.port_of(ids["web"]))["id"])])
-    await reconcile(cloud)
-    await town.act(ids["web"], reboot={"type": "HARD"})
-    await town.settled(ids["web"], "ACTIVE")
-    await until("ssh after the reboot", web.answers)
-
-
 async def test_links_and_namespaces_that_were_removed_come_back(
     cloud: Cloud, town: Town, web: Guest, ids: dict[str, str]
 ) -> None:
@@ -170,6 +160,7 @@ async def test_links_and_namespaces_that_were_removed_come_back(
         [*in_router, "link", "del", inner[0]],
         [*in_router, "addr", "flush", "dev", inner[1]],
         [*in_router, "route", "del", "default"],
+        ["ip", "netns", "del", router_space(town.router_id)],
         ["ip", "netns", "del", dhcp_space(town.network_id)],
     ):
         await run.run(command)
@@ -179,3 +170,15 @@ async def test_links_and_namespaces_that_were_removed_come_back(
         changed.pop("processes", None)  # a DHCP server in a new namespace is a new one
         assert changed == {}, command
     await renew(web)
+    asked = "wget -q -O - http://169.254.169.254/openstack/latest/meta_data.json"
+    assert ids["web"] in await web.ssh(asked)
+
+
+async def test_a_tap_that_was_deleted_is_there_again_for_the_next_boot(
+    cloud: Cloud, town: Town, web: Guest, ids: dict[str, str]
+) -> None:
+    await run.run(["ip", "link", "del", tap_name((await town.port_of(ids["web"]))["id"])])
+    await reconcile(cloud)
+    await town.act(ids["web"], reboot={"type": "HARD"})
+    await town.settled(ids["web"], "ACTIVE")
+    await until("ssh after the reboot", web.answers)
