@@ -32,7 +32,7 @@ async def begin(compute: Compute) -> None:
 
 def host_name(compute: Compute) -> str:
     """This host, as Nova's API names it."""
-    return compute.hypervisor.capabilities().hostname
+    return compute.hypervisor.host_name()
 
 
 def listed(compute: Compute, *, binary: str | None = None, host: str | None = None) -> list[ComputeService]:

@@ -137,6 +137,9 @@ class Hypervisor(Protocol):
     async def close(self) -> None:
         """Let go of the connection; machines go on running."""
 
+    def host_name(self) -> str:
+        """The name of this machine; known also while the hypervisor can't be reached."""
+
     def capabilities(self) -> Capabilities:
         """What `open` found; raises `Unavailable` before the first connection."""
 

@@ -253,7 +253,7 @@ def _new(
     mode: str | None = None,
     connector: dict[str, Any] | None = None,
 ) -> AttachmentRow:
-    host = (connector or {}).get("host") or volume.host.hypervisor.capabilities().hostname
+    host = (connector or {}).get("host") or volume.host.hypervisor.host_name()
     return AttachmentRow(
         id=id or str(uuid.uuid4()), volume_id=row.id, server_id=server_id, status=status,
         mode="ro" if row.read_only else mode or "rw", device=device, host=str(host), connector=connector,

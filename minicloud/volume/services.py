@@ -34,7 +34,7 @@ class Service:
 
 def host_name(volume: Volume) -> str:
     """This machine, as services and attachments name it."""
-    return volume.host.hypervisor.capabilities().hostname
+    return volume.host.hypervisor.host_name()
 
 
 def pool(volume: Volume) -> str:

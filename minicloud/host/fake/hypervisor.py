@@ -23,6 +23,9 @@ GIB = 1024**3
 _ON = (Power.RUNNING, Power.PAUSED)
 
 
+HOST_NAME = "fake-host"
+
+
 class FakeHypervisor:
     """`Hypervisor` in memory. Beyond the protocol: `power_off_inside`, `crash_inside`, `lose` and `find` again, with
     which tests do what guests and libvirt do on their own."""
@@ -70,6 +73,10 @@ class FakeHypervisor:
         """As promised."""
         self.capabilities()
 
+    def host_name(self) -> str:
+        """As promised."""
+        return HOST_NAME
+
     def capabilities(self) -> Capabilities:
         """As promised: a machine of fixed size."""
         if not self._opened:
@@ -79,7 +86,7 @@ class FakeHypervisor:
             hypervisor_version=7002000,
             domain_type="qemu",
             accelerator_note="This is the fake host: machines are entries in a file.",
-            hostname="fake-host",
+            hostname=HOST_NAME,
             architecture="x86_64",
             cpu_model="qemu64",
             vcpus=self._vcpus,

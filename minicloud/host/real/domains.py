@@ -6,6 +6,7 @@ Called by `real/libvirt.py` only, which decides what to do with the answers.
 from __future__ import annotations
 
 import contextlib
+import socket
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -128,7 +129,7 @@ def learn(connection: libvirt.virConnect, accelerator: probe.Accelerator) -> Fac
         hypervisor_version=connection.getVersion(),
         domain_type=accelerator.domain_type,
         accelerator_note=accelerator.note,
-        hostname=connection.getHostname(),
+        hostname=socket.gethostname(),
         architecture=model,
         cpu_model=told.findtext("host/cpu/model", ""),
         vcpus=vcpus,

@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import os
+import socket
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
@@ -89,6 +90,10 @@ class LibvirtHypervisor:
             self._teller.cancel()
             await asyncio.gather(self._teller, return_exceptions=True)
         await self._connection.close()
+
+    def host_name(self) -> str:
+        """As promised."""
+        return socket.gethostname()
 
     def capabilities(self) -> Capabilities:
         """As promised."""
