@@ -24,7 +24,7 @@ class Reconciler:
         every: seconds between runs that nobody woke.
     """
 
-    def __init__(self, name: str, run: Callable[[], Awaitable[None]], *, every: float = 60.0) -> None:
+    def __init__(self, name: str, run: Callable[[], Awaitable[None]], *, every: float = 30.0) -> None:
         self.name, self._run, self._every = name, run, every
         self._wanted = asyncio.Event()
         self._busy = asyncio.Lock()

@@ -7,6 +7,7 @@ text (tables `bridge minicloud` and `inet minicloud` in the host's namespace, `i
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -101,6 +102,10 @@ class Firewall(Protocol):
 
     async def close(self) -> None:
         """Let go; the tables stay and go on filtering."""
+
+    def on_lost(self, callback: Callable[[], None]) -> None:
+        """Have `callback` called on the loop as soon as somebody else took the filters' tables or rules away: until
+        `load`, ports are open."""
 
     async def load(
         self, *, ports: tuple[PortFilter, ...], groups: tuple[GroupFilter, ...], uplinks: tuple[Uplink, ...]

@@ -27,8 +27,9 @@ def router_space(router_id: str) -> str:
 class Namespaces(Protocol):
     """Makes and removes network namespaces bearing our prefix; both idempotent."""
 
-    async def ensure(self, name: str) -> None:
-        """The namespace exists, its loopback is up."""
+    async def ensure(self, name: str) -> int:
+        """The namespace exists, its loopback is up. Returns a number that only this incarnation of it has: one that was
+        removed and made again has another, and what listened in the former one hears nothing any more."""
 
     async def remove(self, name: str) -> None:
         """Gone, with every link in it; what still holds a descriptor keeps an anonymous remainder alive."""

@@ -69,16 +69,18 @@ class Network:
         self.quotas = Quotas("network", DEFAULT_QUOTAS, {name: _counter(table) for name, table in _TABLES.items()})
         self.converge = Converge(self, host)
         self.reconciler = Reconciler("network", self._reconcile)
+        self._filters = Reconciler("filters", self.converge.filters_now)
         self.dialect, self.routes = DIALECT, ROUTES
         self.owner_of_external = ""
         foundation.operations.undo_by(self)
 
     def reconcilers(self) -> Sequence[Reconciler]:
-        """The one loop that has the host follow the rows."""
-        return [self.reconciler]
+        """One for all port filters, which come first, and one that has all else on the host follow the rows."""
+        return [self._filters, self.reconciler]
 
     async def start(self) -> None:
-        """Nothing lives beside the loop."""
+        """Filters that somebody else takes away are put back at once."""
+        self.host.firewall.on_lost(self._filters.wake)
 
     async def stop(self) -> None:
         """Bridges, DHCP servers, routers and filters go on without us."""

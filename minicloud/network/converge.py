@@ -15,10 +15,11 @@ from weakref import WeakValueDictionary
 
 import structlog
 
+from minicloud.config import Network as Options
 from minicloud.core.errors import Failure
 from minicloud.core.store import Db
 from minicloud.host import Host
-from minicloud.host.firewall import Uplink
+from minicloud.host.firewall import GroupFilter, PortFilter, Uplink
 from minicloud.host.links import bridge_name, inner_name, tap_name
 from minicloud.host.namespaces import dhcp_space, router_space
 from minicloud.network import plan, ports
@@ -98,6 +99,16 @@ class Converge:
 
     # --- the work itself: these raise `Failure` ----------------------------------------------------------------------
 
+    async def filters_now(self) -> None:
+        """All port filters, if the host's are not the rows' (always at boot: a rule may have changed unseen)."""
+        async with self._filtering:
+            filters, groups, uplinks = self._service.store.read(all_filters, self._service.config.network)
+            present = await self._host.firewall.actual()
+            if self.filters_loaded and present == {one.tap for one in filters}:
+                return
+            await self._host.firewall.load(ports=filters, groups=groups, uplinks=uplinks)
+            self.filters_loaded, self.known_uplinks = True, uplinks
+
     async def network_now(self, network_id: str) -> None:
         """See `network`."""
         async with self._turn(network_id):
@@ -116,12 +127,7 @@ class Converge:
     async def uplinks_now(self) -> None:
         """All ways out."""
         async with self._filtering:
-
-            def read(db: Db) -> list[tuple[NetworkRow, list[Subnet]]]:
-                external = NETWORKS.where(db, "external = 1", order="id")
-                return [(row, SUBNETS.where(db, "network_id = ?", (row.id,), order="id")) for row in external]
-
-            wanted = plan.uplinks_of(self._service.store.read(read), self._service.config.network)
+            wanted = self._service.store.read(all_uplinks, self._service.config.network)
             if wanted != self.known_uplinks:
                 await self._host.firewall.set_uplinks(wanted)
                 self.known_uplinks = wanted
@@ -177,13 +183,13 @@ class Converge:
                 return
             metadata_port = self._service.config.network.metadata_port
             wanted, nat = plan.router_space_of(scene), plan.nat_of(scene, metadata_port)
-            await self._host.namespaces.ensure(space)
+            incarnation = await self._host.namespaces.ensure(space)
             # Translation stands before the links do, so that no packet leaves with an inside address.
             await self._host.firewall.set_nat(nat)
             await self._host.links.converge_space(wanted)
             await self._host.dhcp.converge_advertiser(plan.advertiser_of(scene))
             await self._announce(scene, nat.floating)
-            self._set_doors(router_id, plan.router_doors(scene, metadata_port))
+            self._set_doors(router_id, plan.router_doors(scene, metadata_port, incarnation))
 
     async def _announce(self, scene: plan.RouterScene, floating: Iterable[tuple[str, str]]) -> None:
         """Tell neighbours outside of addresses that are new here; those told before are not told again."""
@@ -205,12 +211,12 @@ class Converge:
             await self._remove_dhcp(network.id)
             return
         space = plan.dhcp_space_of(network, subnets, port)
-        await self._host.namespaces.ensure(space.name)
+        incarnation = await self._host.namespaces.ensure(space.name)
         await self._host.links.converge_space(space)
         domain = self._service.config.compute.dhcp_domain
         server = plan.dhcp_server_of(network, subnets, port, plugged, self._service.config.network, domain)
         await self._host.dhcp.converge(server)
-        self._set_doors(network.id, plan.network_doors(network, space))
+        self._set_doors(network.id, plan.network_doors(network, space, incarnation))
 
     async def _remove_dhcp(self, network_id: str) -> None:
         self._set_doors(network_id, ())
@@ -254,6 +260,26 @@ class Converge:
             return
         if self._service.store.read(_is_told_down, kind, key):
             await self._service.store.write(_tell, kind, key, True)
+
+
+def all_filters(db: Db, options: Options) -> tuple[tuple[PortFilter, ...], tuple[GroupFilter, ...], tuple[Uplink, ...]]:
+    """What every port, group and way out should be."""
+    networks = {row.id: row for row in NETWORKS.where(db)}
+    plugged = PORTS.where(db, PLUGGED, order="number")
+    filters = tuple(plan.port_filter_of(port, networks[port.network_id]) for port in plugged)
+    groups = tuple(
+        plan.group_filter_of(group, *group_rows(db, group.id)[1:])
+        for group in SECURITY_GROUPS.where(db, order="number")
+    )
+    return filters, groups, all_uplinks(db, options)
+
+
+def all_uplinks(db: Db, options: Options) -> tuple[Uplink, ...]:
+    """The ways out of this host."""
+    external = NETWORKS.where(db, "external = 1", order="id")
+    return plan.uplinks_of(
+        [(row, SUBNETS.where(db, "network_id = ?", (row.id,), order="id")) for row in external], options
+    )
 
 
 def router_scene(db: Db, router_id: str) -> plan.RouterScene | None:

@@ -33,10 +33,12 @@ ANYWHERE = {4: "0.0.0.0/0", 6: "::/0"}
 
 @dataclass(frozen=True, slots=True)
 class MetadataDoor:
-    """Where machines' metadata requests arrive: inside `space`, for the network or router `owner_id`."""
+    """Where machines' metadata requests arrive: inside `space` (in that incarnation, see `Namespaces.ensure`), for the
+    network or router `owner_id`."""
 
     owner_id: str
     space: str
+    incarnation: int
     address: str
     port: int
 
@@ -312,18 +314,18 @@ def advertiser_of(scene: RouterScene) -> Advertiser:
     return Advertiser(router_id=scene.router.id, space=router_space(scene.router.id), prefixes=tuple(prefixes))
 
 
-def router_doors(scene: RouterScene, metadata_port: int) -> tuple[MetadataDoor, ...]:
+def router_doors(scene: RouterScene, metadata_port: int, incarnation: int) -> tuple[MetadataDoor, ...]:
     """Where metadata requests that come by a router arrive: it redirects them to a port of its own."""
     if not scene.router.admin_state_up or not nat_of(scene, metadata_port).inside:
         return ()
-    return (MetadataDoor(scene.router.id, router_space(scene.router.id), "0.0.0.0", metadata_port),)
+    return (MetadataDoor(scene.router.id, router_space(scene.router.id), incarnation, "0.0.0.0", metadata_port),)
 
 
-def network_doors(network: NetworkRow, space: Space) -> tuple[MetadataDoor, ...]:
+def network_doors(network: NetworkRow, space: Space, incarnation: int) -> tuple[MetadataDoor, ...]:
     """Where metadata requests on a network itself arrive."""
     if not any(f"{METADATA}/32" in leg.addresses for leg in space.legs):
         return ()
-    return (MetadataDoor(network.id, space.name, METADATA, 80),)
+    return (MetadataDoor(network.id, space.name, incarnation, METADATA, 80),)
 
 
 # --- small change ----------------------------------------------------------------------------------------------------

@@ -1,4 +1,4 @@
-"""Rows against host: at boot, every minute, and when something did not follow.
+"""Rows against host: at boot, every half minute, and when something did not follow.
 
 Looks first, reads rows then: what was seen and has no row is an orphan, since rows are written before the host is touched.
 One odd network stops no other.
@@ -14,12 +14,11 @@ import structlog
 from minicloud.core.errors import Failure
 from minicloud.core.store import Db
 from minicloud.host import Host
-from minicloud.host.firewall import GroupFilter, PortFilter, Uplink
 from minicloud.host.links import BRIDGE_MARK, bridge_name, tap_name
 from minicloud.host.namespaces import DHCP_PREFIX, ROUTER_PREFIX
-from minicloud.network import external, plan, ports
-from minicloud.network.converge import PLUGGED, group_rows
-from minicloud.network.tables import NETWORKS, PORTS, SECURITY_GROUPS, SUBNETS
+from minicloud.network import external, ports
+from minicloud.network.converge import PLUGGED
+from minicloud.network.tables import NETWORKS
 
 if TYPE_CHECKING:
     from minicloud.network import Network
@@ -31,23 +30,12 @@ async def run(service: Network, host: Host) -> None:
     """Close the gap between rows and host."""
     await external.make_once(service)
     await _remove_orphans(service, host)
-    await load_filters(service, host)
     for network_id in service.store.read(_without_dhcp_port):
         await service.store.write(_keep_dhcp_port, service, network_id)
     for network_id in service.store.read(_ids, "networks"):
         await service.converge.network(network_id)
     for router_id in service.store.read(_ids, "routers"):
         await service.converge.router(router_id)
-
-
-async def load_filters(service: Network, host: Host) -> None:
-    """All port filters at once, if the host's differ from the rows' (always at boot: a rule may have changed unseen)."""
-    filters, groups, uplinks = service.store.read(_filters, service)
-    present = await host.firewall.actual()
-    if service.converge.filters_loaded and present == {one.tap for one in filters}:
-        return
-    await host.firewall.load(ports=filters, groups=groups, uplinks=uplinks)
-    service.converge.filters_loaded, service.converge.known_uplinks = True, uplinks
 
 
 async def _remove_orphans(service: Network, host: Host) -> None:
@@ -97,17 +85,3 @@ def _without_dhcp_port(db: Db) -> list[str]:
 def _keep_dhcp_port(db: Db, service: Network, network_id: str) -> None:
     if NETWORKS.get(db, network_id) is not None:
         ports.keep_dhcp_port_in(db, service, network_id)
-
-
-def _filters(db: Db, service: Network) -> tuple[tuple[PortFilter, ...], tuple[GroupFilter, ...], tuple[Uplink, ...]]:
-    networks = {row.id: row for row in NETWORKS.where(db)}
-    plugged = PORTS.where(db, PLUGGED, order="number")
-    filters = tuple(plan.port_filter_of(port, networks[port.network_id]) for port in plugged)
-    groups = tuple(
-        plan.group_filter_of(group, *group_rows(db, group.id)[1:])
-        for group in SECURITY_GROUPS.where(db, order="number")
-    )
-    outside = [
-        (row, SUBNETS.where(db, "network_id = ?", (row.id,), order="id")) for row in networks.values() if row.external
-    ]
-    return filters, groups, plan.uplinks_of(sorted(outside, key=lambda one: one[0].id), service.config.network)

@@ -102,6 +102,20 @@ async def test_without_groups_nothing_passes_and_without_guard_all_does(pair: Pa
     assert await one.reaches("10.10.0.11") and await two.reaches("10.10.0.10") and await two.reaches("fd10::a")
 
 
+@pytest.mark.parametrize("what", ["ruleset", "table bridge minicloud", "table inet minicloud"])
+async def test_a_loss_is_told_at_once_and_our_own_changes_are_none(firewall: Firewall, what: str) -> None:
+    told = asyncio.Event()
+    firewall.on_lost(told.set)
+    await firewall.set_group(SSH)
+    await firewall.set_port(replace(PORT_B, groups=(SSH.id,)))
+    await firewall.remove_port(PORT_B.port_id)
+    await firewall.load(ports=(), groups=(), uplinks=())
+    assert await firewall.actual() == frozenset()
+    assert not told.is_set()
+    await execute("nft", "flush", *what.split())
+    await asyncio.wait_for(told.wait(), DEADLINE)
+
+
 async def test_an_unknown_tap_is_closed(pair: Pair, firewall: Firewall) -> None:
     one, two = pair
     assert await one.reaches("fd10::b")

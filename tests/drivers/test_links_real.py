@@ -80,6 +80,15 @@ async def test_ipv6_routes_come_and_go(links: Links, namespaces: Namespaces) -> 
     assert "default" not in inside("-6", "route") + inside("route")
 
 
+async def test_routes_that_somebody_flushed_come_back(links: Links, namespaces: Namespaces) -> None:
+    inside = await connect(links, namespaces)
+    before = inside("route"), sorted(inside("-6", "route").splitlines())
+    for family in ("-4", "-6"):
+        inside(family, "route", "flush", "table", "main")
+        await links.converge_space(SPACE)
+    assert (inside("route"), sorted(inside("-6", "route").splitlines())) == before
+
+
 async def test_a_switched_off_leg_is_down_and_its_routes_wait(links: Links, namespaces: Namespaces) -> None:
     inside = await connect(links, namespaces)
     routes = (Route("192.0.2.0/24", link=LEG.inner),)

@@ -14,8 +14,8 @@ NAME = router_space("0b5f7a6e")
 
 
 async def test_a_namespace_is_there_once_and_goes_once(namespaces: Namespaces) -> None:
-    await namespaces.ensure(NAME)
-    await namespaces.ensure(NAME)
+    number = await namespaces.ensure(NAME)
+    assert await namespaces.ensure(NAME) == number
     assert await namespaces.actual() == {NAME}
     await namespaces.remove(NAME)
     await namespaces.remove(NAME)
@@ -29,6 +29,13 @@ async def test_a_listener_inside_takes_connections(namespaces: Namespaces) -> No
         assert not listener.getblocking()
         assert listener.getsockname()[1] > 0
     await namespaces.remove(NAME)
+
+
+async def test_a_namespace_made_again_is_another_while_somebody_listens_in_the_first(namespaces: Namespaces) -> None:
+    number = await namespaces.ensure(NAME)
+    with contextlib.closing(await namespaces.listen(NAME, "127.0.0.1", 8775)):
+        await namespaces.remove(NAME)
+        assert await namespaces.ensure(NAME) != number
 
 
 async def test_what_is_asked_of_an_absent_namespace_is_refused_by_name(namespaces: Namespaces) -> None:

@@ -77,7 +77,8 @@ class Net:
         self.network = Network(foundation, self.host, self.config)
         self.store.open([quota.migrations, trace.migrations, operations.migrations, self.network.migrations])
         await self.network.start()
-        await self.network.reconciler.once()
+        for one in self.network.reconcilers():
+            await one.once()
         api = Api([self.network], self._authenticate, tracer)
         self.server = TestServer(api.application())
         await self.server.start_server()

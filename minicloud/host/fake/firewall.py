@@ -5,6 +5,7 @@ For tests and for people without root. Called through `minicloud.host.Host.firew
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import asdict
 
 from minicloud.core.errors import HostFailure
@@ -18,6 +19,8 @@ class FakeFirewall:
 
     def __init__(self, world: World) -> None:
         self._world = world
+        self._lost = False
+        self._callbacks: list[Callable[[], None]] = []
 
     async def open(self) -> None:
         """See `Firewall.open`."""
@@ -27,6 +30,18 @@ class FakeFirewall:
     async def close(self) -> None:
         """See `Firewall.close`."""
 
+    def on_lost(self, callback: Callable[[], None]) -> None:
+        """See `Firewall.on_lost`."""
+        self._callbacks.append(callback)
+
+    def flush(self) -> None:
+        """What an administrator's `nft flush ruleset` does."""
+        self._lost = True
+        for name in ("port_filters", "group_filters", "uplinks"):
+            self._world.section(name).clear()
+        for callback in self._callbacks:
+            callback()
+
     async def load(
         self, *, ports: tuple[PortFilter, ...], groups: tuple[GroupFilter, ...], uplinks: tuple[Uplink, ...]
     ) -> None:
@@ -35,6 +50,7 @@ class FakeFirewall:
             _replace(self._world.section("port_filters"), {port.port_id: asdict(port) for port in ports})
             _replace(self._world.section("group_filters"), {group.id: asdict(group) for group in groups})
             _replace(self._world.section("uplinks"), _by_key(uplinks))
+            self._lost = False
 
     async def set_group(self, group: GroupFilter) -> None:
         """See `Firewall.set_group`."""
@@ -73,8 +89,10 @@ class FakeFirewall:
                 return
             self._world.section("nat")[nat.router_id] = asdict(nat)
 
-    async def actual(self) -> frozenset[str]:
+    async def actual(self) -> frozenset[str] | None:
         """See `Firewall.actual`."""
+        if self._lost:
+            return None
         return frozenset(port["tap"] for port in self._world.section("port_filters").values())
 
 

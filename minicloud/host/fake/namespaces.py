@@ -6,6 +6,7 @@ metadata service can be spoken to. Called through `minicloud.host.Host.namespace
 
 from __future__ import annotations
 
+import itertools
 import socket
 
 from minicloud.core.errors import HostFailure
@@ -18,11 +19,15 @@ class FakeNamespaces:
 
     def __init__(self, world: World) -> None:
         self._world = world
+        self._numbers = itertools.count(1)
 
-    async def ensure(self, name: str) -> None:
+    async def ensure(self, name: str) -> int:
         """See `Namespaces.ensure`."""
         async with self._world.step("namespaces.ensure", name):
-            self._world.section("namespaces").setdefault(name, {"sysctls": {}})
+            spaces = self._world.section("namespaces")
+            if name not in spaces:
+                spaces[name] = {"sysctls": {}, "number": next(self._numbers)}
+            return int(spaces[name]["number"])
 
     async def remove(self, name: str) -> None:
         """See `Namespaces.remove`. As in the kernel, the links inside, their outer ends and the filters go with it."""

@@ -42,9 +42,26 @@ def converge_addresses(netlink: IPRoute, index: int, wanted: tuple[str, ...]) ->
         with _fine(errno.EADDRNOTAVAIL):
             netlink.addr("del", index=index, address=str(extra.ip), prefixlen=extra.network.prefixlen)
     for missing in (interface for interface in map(_interface, wanted) if interface not in present):
-        flags = {"flags": NO_DUPLICATE_DETECTION} if missing.version == 6 else {}
+        address = {"index": index, "address": str(missing.ip), "prefixlen": missing.network.prefixlen}
         with _fine(errno.EEXIST):
-            netlink.addr("add", index=index, address=str(missing.ip), prefixlen=missing.network.prefixlen, **flags)
+            netlink.addr("add", **address, **_flags(missing))
+
+
+def converge_connected(netlink: IPRoute, index: int) -> None:
+    """The kernel's own route to each subnet that the link (which is up) has an address in is there.
+
+    The kernel makes them with the address; where somebody flushed them, the address is taken and given anew.
+    """
+    known = {
+        f"{message.get_attr('RTA_DST')}/{message['dst_len']}"
+        for message in netlink.get_routes(oif=index)
+        if message["proto"] == PROTOCOL_KERNEL
+    }
+    for interface in _addresses(netlink, index):
+        if interface.network.num_addresses > 1 and str(interface.network) not in known:
+            address = {"index": index, "address": str(interface.ip), "prefixlen": interface.network.prefixlen}
+            netlink.addr("del", **address)
+            netlink.addr("add", **address, **_flags(interface))
 
 
 def converge_routes(netlink: IPRoute, indexes: dict[str, int], wanted: tuple[Route, ...]) -> None:
@@ -70,11 +87,16 @@ def converge_routes(netlink: IPRoute, indexes: dict[str, int], wanted: tuple[Rou
 
 
 def _present(netlink: IPRoute, index: int) -> Iterator[Interface]:
-    for message in netlink.get_addr(index=index):
-        text = message.get_attr("IFA_LOCAL") or message.get_attr("IFA_ADDRESS")
-        interface = ipaddress.ip_interface(f"{text}/{message['prefixlen']}")
-        if not interface.ip.is_link_local or interface.version == 4:
-            yield interface
+    return (one for one in _addresses(netlink, index) if one.version == 4 or not one.ip.is_link_local)
+
+
+def _addresses(netlink: IPRoute, index: int) -> list[Interface]:
+    return [
+        ipaddress.ip_interface(
+            f"{message.get_attr('IFA_LOCAL') or message.get_attr('IFA_ADDRESS')}/{message['prefixlen']}"
+        )
+        for message in netlink.get_addr(index=index)
+    ]
 
 
 def _routes(netlink: IPRoute) -> Iterator[Key]:
@@ -112,6 +134,10 @@ def _way(key: Key) -> dict[str, Any]:
 
 def _family(destination: str) -> int:
     return socket.AF_INET6 if ":" in destination else socket.AF_INET
+
+
+def _flags(interface: Interface) -> dict[str, int]:
+    return {"flags": NO_DUPLICATE_DETECTION} if interface.version == 6 else {}
 
 
 def _interface(text: str) -> Interface:

@@ -49,9 +49,10 @@ class MountedNamespaces:
         """The file to enter the namespace by (`nsenter --net=`)."""
         return self._folder / name
 
-    async def ensure(self, name: str) -> None:
-        """See `Namespaces.ensure`."""
-        await asyncio.to_thread(self._ensure, name)
+    async def ensure(self, name: str) -> int:
+        """See `Namespaces.ensure`. The number is the inode's, which the kernel gives to no other while the namespace
+        lives."""
+        return await asyncio.to_thread(self._ensure, name)
 
     async def remove(self, name: str) -> None:
         """See `Namespaces.remove`."""
@@ -90,7 +91,7 @@ class MountedNamespaces:
             where = "on this machine" if name is None else f"in namespace {name}"
             raise HostFailure(f"Cannot work {where}: {error.strerror or error}.", detail=repr(error)) from error
 
-    def _ensure(self, name: str) -> None:
+    def _ensure(self, name: str) -> int:
         self._folder.mkdir(mode=0o755, parents=True, exist_ok=True)
         path = self.path(name)
         if not _is_namespace(path):
@@ -99,6 +100,7 @@ class MountedNamespaces:
             os.close(os.open(path, os.O_RDONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o444))
             inside(None, _mount_own_namespace, path)
         inside(path, _bring_loopback_up)
+        return path.stat().st_ino
 
     def _remove(self, name: str) -> None:
         path = self.path(name)

@@ -11,7 +11,7 @@ import socket
 from pyroute2 import IPRoute
 
 from minicloud.host.links import INNER_MARK, Space
-from minicloud.host.real.addresses import converge_addresses, converge_routes
+from minicloud.host.real.addresses import converge_addresses, converge_connected, converge_routes
 from minicloud.host.real.link_messages import change, require
 from minicloud.host.real.namespaces import write_sysctl
 
@@ -52,6 +52,8 @@ def converge(space: Space) -> None:
             seen = require(netlink, leg.inner)
             change(netlink, seen, address=leg.mac.lower(), mtu=leg.mtu, state="up" if leg.up else "down")
             converge_addresses(netlink, seen["index"], leg.addresses)
+            if leg.up:
+                converge_connected(netlink, seen["index"])
         indexes = {name: index for index, name in socket.if_nameindex()}
         # A route over a leg that is switched off cannot exist; it comes back with the leg.
         routes = tuple(route for route in space.routes if _can_exist(route.link, space))

@@ -12,7 +12,7 @@ import asyncio
 import ipaddress
 import re
 from collections import defaultdict
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 
 from minicloud.core.errors import HostFailure, Unavailable
@@ -23,12 +23,15 @@ from minicloud.host.real.libnftables import execute
 from minicloud.host.real.namespaces import MountedNamespaces, run_inside, write_sysctl
 from minicloud.host.real.nft_nat import nat_text
 from minicloud.host.real.nft_text import Part
+from minicloud.host.real.nft_watch import NftWatch
 from minicloud.host.real.whole import whole
 from minicloud.host.run import program
 
 BRIDGE_SYSCTLS = ("net/bridge/bridge-nf-call-iptables", "net/bridge/bridge-nf-call-ip6tables")
 FIRST_CHAINS = ((nft_text.BRIDGE, "from_bridge"), (nft_text.INET, "forwarded"))
 IPV6_INTERFACES = Path("/proc/sys/net/ipv6/conf")
+PAUSE = 0.02
+"""Seconds in which one loss, told in many messages, ends."""
 
 
 class NftFirewall:
@@ -49,6 +52,9 @@ class NftFirewall:
         self._in_group: dict[str, set[str]] = defaultdict(set)
         self._parts: dict[str, Part] = {}
         self._nat: dict[str, NatPlan] = {}
+        self._watch: NftWatch | None = None
+        self._looking: asyncio.Task[None] | None = None
+        self._callbacks: list[Callable[[], None]] = []
 
     async def open(self) -> None:
         """See `Firewall.open`."""
@@ -59,9 +65,20 @@ class NftFirewall:
             self._inherited = all(f"table {table}\n" in tables for table in (nft_text.BRIDGE, nft_text.INET))
             if not self._inherited:
                 await asyncio.to_thread(execute, nft_text.everything(()))
+        chains = [(table.split()[1], chain) for table, chain in FIRST_CHAINS]
+        self._watch = NftWatch(chains, self._suspect)
 
     async def close(self) -> None:
         """See `Firewall.close`."""
+        if self._watch is not None:
+            self._watch.close()
+            self._watch = None
+        if self._looking is not None:
+            await asyncio.gather(self._looking, return_exceptions=True)
+
+    def on_lost(self, callback: Callable[[], None]) -> None:
+        """See `Firewall.on_lost`."""
+        self._callbacks.append(callback)
 
     @whole
     async def load(
@@ -171,6 +188,20 @@ class NftFirewall:
     async def actual(self) -> frozenset[str] | None:
         """See `Firewall.actual`."""
         return await asyncio.to_thread(_filtered_taps)
+
+    def _suspect(self) -> None:
+        if self._looking is None:
+            self._looking = asyncio.create_task(self._look(), name="look at the packet filter")
+
+    async def _look(self) -> None:
+        """Tell of a loss, unless it was our own replacing of everything."""
+        await asyncio.sleep(PAUSE)
+        self._looking = None
+        async with self._lock:
+            lost = await asyncio.to_thread(_filtered_taps) is None
+        if lost:
+            for callback in self._callbacks:
+                callback()
 
     def _remember(self, port: PortFilter) -> None:
         self._ports[port.port_id] = port
