@@ -85,7 +85,7 @@ class Daemon:
         self.reconcilers: list[Reconciler] = []
         self._admin_password = admin_password
         self._lock: int | None = None
-        self._runner: web.AppRunner | None = None
+        self._runner: web.ServerRunner | None = None
         self._port = config.api.port
         self._started_at = clock.monotonic()
 
@@ -227,7 +227,7 @@ class Daemon:
     async def _open_door(self) -> None:
         rules = await asyncio.to_thread(self._rules)
         api = Api(self.services, self.identity.authenticate, self.tracer, health=self._health, rules=rules)
-        self._runner = web.AppRunner(api.application(), access_log=None, shutdown_timeout=STOP_SECONDS)
+        self._runner = web.ServerRunner(api.server(), shutdown_timeout=STOP_SECONDS)
         await self._runner.setup()
         try:
             await web.TCPSite(self._runner, self.config.api.listen, self.config.api.port).start()

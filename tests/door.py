@@ -89,7 +89,7 @@ async def open_door(folder: Path, make: Make, config: Config | None = None) -> A
     for service in services:
         for one in service.reconcilers():
             await one.once()
-    runner = web.AppRunner(Api(services, authenticate, tracer).application(), shutdown_timeout=0.2)
+    runner = web.ServerRunner(Api(services, authenticate, tracer).server(), shutdown_timeout=0.2)
     await runner.setup()
     await web.TCPSite(runner, "127.0.0.1", 0).start()
     try:

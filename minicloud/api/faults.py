@@ -58,7 +58,7 @@ def title(status: int) -> str:
         return "Error"
 
 
-Shape = Callable[[int, MinicloudError, web.Request, str], tuple[str, str]]
+Shape = Callable[[int, MinicloudError, web.BaseRequest, str], tuple[str, str]]
 """(status, error, request, request id) -> (body, content type)."""
 
 _KEYS = {
@@ -68,7 +68,7 @@ _KEYS = {
 }  # fmt: skip
 
 
-def keyed(status: int, error: MinicloudError, request: web.Request, request_id: str) -> tuple[str, str]:
+def keyed(status: int, error: MinicloudError, request: web.BaseRequest, request_id: str) -> tuple[str, str]:
     """Nova's and Cinder's shape."""
     inner: dict[str, object] = {"code": status, "message": error.message}
     if status in (413, 429, 503) and error.retry_after is not None:
@@ -83,7 +83,7 @@ _NEUTRON_TYPES = {
 }  # fmt: skip
 
 
-def neutron(status: int, error: MinicloudError, request: web.Request, request_id: str) -> tuple[str, str]:
+def neutron(status: int, error: MinicloudError, request: web.BaseRequest, request_id: str) -> tuple[str, str]:
     """Neutron's shape; `code` is the type that clients match on."""
     known = next(
         (name for kind, name in _NEUTRON_TYPES.items() if isinstance(error, kind)),
@@ -93,13 +93,13 @@ def neutron(status: int, error: MinicloudError, request: web.Request, request_id
     return json.dumps({"NeutronError": {"type": kind, "message": error.message, "detail": ""}}), "application/json"
 
 
-def keystone(status: int, error: MinicloudError, request: web.Request, request_id: str) -> tuple[str, str]:
+def keystone(status: int, error: MinicloudError, request: web.BaseRequest, request_id: str) -> tuple[str, str]:
     """Keystone's shape; also that of every service's 401."""
     inner = {"code": status, "message": error.message, "title": title(status)}
     return json.dumps({"error": inner}), "application/json"
 
 
-def placement(status: int, error: MinicloudError, request: web.Request, request_id: str) -> tuple[str, str]:
+def placement(status: int, error: MinicloudError, request: web.BaseRequest, request_id: str) -> tuple[str, str]:
     """Placement's shape (`code` in it from 1.23 on is always sent by us: older clients ignore it); a page for browsers."""
     accepted = request.headers.get("Accept", "")
     if "text/html" in accepted and "*/*" not in accepted and "json" not in accepted:
@@ -116,7 +116,7 @@ def placement(status: int, error: MinicloudError, request: web.Request, request_
     return json.dumps({"errors": [inner]}), "application/json"
 
 
-def webob(status: int, error: MinicloudError, request: web.Request, request_id: str) -> tuple[str, str]:
+def webob(status: int, error: MinicloudError, request: web.BaseRequest, request_id: str) -> tuple[str, str]:
     """Glance's shape, and that of unknown routes in Nova and Cinder: JSON when asked for, else a small page."""
     phrase = title(status)
     if "application/json" in request.headers.get("Accept", ""):

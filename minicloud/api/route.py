@@ -116,7 +116,7 @@ class Call:
     ctx: Context
     route: Route
     dialect: Dialect
-    request: web.Request
+    request: web.BaseRequest
     params: Mapping[str, str]
     query: MultiMapping[str]
     version: Version | None

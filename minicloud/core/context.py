@@ -6,7 +6,7 @@ Made from a token by the identity service, saved with every operation, so that l
 from __future__ import annotations
 
 import dataclasses
-import uuid
+import os
 from dataclasses import dataclass
 from typing import Any
 
@@ -16,7 +16,8 @@ DAEMON_USER = "minicloud"
 
 def new_request_id() -> str:
     """A request id as OpenStack services print it."""
-    return f"req-{uuid.uuid4()}"
+    text = os.urandom(16).hex()  # a version 4 UUID; the class takes twice as long, and each request wants one
+    return f"req-{text[:8]}-{text[8:12]}-4{text[13:16]}-{'89ab'[int(text[16], 16) % 4]}{text[17:20]}-{text[20:]}"
 
 
 @dataclass(frozen=True, slots=True)

@@ -18,7 +18,7 @@ import time
 from collections import OrderedDict
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
-from typing import Any, TypeVar
+from typing import Any, NamedTuple, TypeVar
 
 from sqlite_utils import Database
 from sqlite_utils.migrations import Migrations
@@ -89,13 +89,13 @@ DECISIONS = Table("decisions", Decision, noun="Decision")
 
 @dataclass(slots=True)
 class Work:
-    """One request or one operation under way: where its spans gather."""
+    """One request or one operation under way: where its steps gather."""
 
     request_id: str
     subject: str = ""
     depth: int = 0
     service: str = ""
-    spans: list[Span] = field(default_factory=list)
+    steps: list[Step] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
 
 
@@ -112,6 +112,18 @@ def note(text: str) -> None:
 def current() -> Work | None:
     """The work under way in this task."""
     return _work.get()
+
+
+class Step(NamedTuple):
+    """A span before it is saved. A tuple and no dataclass: each request leaves several, hardly any is ever looked at."""
+
+    depth: int
+    service: str
+    step: str
+    started: float
+    ms: float
+    detail: str
+    error: str
 
 
 class span:
@@ -142,20 +154,7 @@ class span:
         detail = "\n".join(work.notes)[:DETAIL_LIMIT] if work.notes else ""
         error = "" if failure is None else f"{type(failure).__name__}: {failure}"[:DETAIL_LIMIT]
         work.notes, work.service, work.depth = self._notes, self._caller, work.depth - 1
-        work.spans.append(
-            Span(
-                None,
-                work.request_id,
-                work.subject,
-                work.depth,
-                self._service,
-                self._step,
-                self._started,
-                ms,
-                detail,
-                error,
-            )
-        )
+        work.steps.append(Step(work.depth, self._service, self._step, self._started, ms, detail, error))
 
 
 class _Boundary:
@@ -187,26 +186,38 @@ def boundary(target: T, name: str) -> T:
     return _Boundary(target, name)  # type: ignore[return-value]
 
 
+class _Request:
+    """A request under way, as a context; see `Tracer.request`. A class for the same reason as `span`."""
+
+    __slots__ = ("_before", "_kept", "_span", "_step", "_work")
+
+    def __init__(self, work: Work, step: str, kept: OrderedDict[str, list[Step]]) -> None:
+        self._work, self._step, self._kept = work, step, kept
+
+    def __enter__(self) -> Work:
+        self._before = _work.set(self._work)
+        self._span = span("api", self._step)
+        self._span.__enter__()
+        return self._work
+
+    def __exit__(self, kind: type[BaseException] | None, failure: BaseException | None, place: object) -> None:
+        self._span.__exit__(kind, failure, place)
+        _work.reset(self._before)
+        self._kept[self._work.request_id] = self._work.steps
+        if len(self._kept) > REQUESTS_KEPT:
+            self._kept.popitem(last=False)
+
+
 class Tracer:
     """Keeps spans and decisions of one daemon."""
 
     def __init__(self, store: Store, clock: Clock) -> None:
         self._store, self._clock = store, clock
-        self._requests: OrderedDict[str, list[Span]] = OrderedDict()
+        self._requests: OrderedDict[str, list[Step]] = OrderedDict()
 
-    @contextlib.contextmanager
-    def request(self, request_id: str, name: str) -> Iterator[Work]:
+    def request(self, request_id: str, name: str) -> contextlib.AbstractContextManager[Work]:
         """A client's request under way, from its first byte to its answer; `name` as "POST /servers"."""
-        work = Work(request_id)
-        token = _work.set(work)
-        try:
-            with span("api", name):
-                yield work
-        finally:
-            _work.reset(token)
-            self._requests[request_id] = work.spans
-            while len(self._requests) > REQUESTS_KEPT:
-                self._requests.popitem(last=False)
+        return _Request(Work(request_id), name, self._requests)
 
     @contextlib.contextmanager
     def operation(self, request_id: str, subject: str, kind: str) -> Iterator[Work]:
@@ -222,17 +233,16 @@ class Tracer:
     async def save(self, work: Work) -> None:
         """Keep an operation's spans, with those of the request that asked for it."""
         asked = self._requests.pop(work.request_id, [])
-        spans = [*asked, *work.spans]
+        steps = [*asked, *work.steps]
 
         def keep(db: Db) -> None:
-            for one in spans:
+            for one in steps:
                 db.execute(
-                    "INSERT INTO spans VALUES (NULL, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
-                    (one.request_id, work.subject, one.depth, one.service, one.step, one.started, one.ms, one.detail, one.error),
-                )  # fmt: skip
+                    "INSERT INTO spans VALUES (NULL, ?, ?, ?, ?, ?, ?, ?, ?, ?)", (work.request_id, work.subject, *one)
+                )
             db.execute("DELETE FROM spans WHERE id <= (SELECT max(id) FROM spans) - ?", (SPANS_KEPT,))
 
-        if spans:
+        if steps:
             await self._store.write(keep)
 
     async def happened(self, subject: str, service: str, step: str, *, detail: str = "", request_id: str = "") -> None:

@@ -133,7 +133,7 @@ async def url(tmp_path: Path) -> AsyncIterator[str]:
     store = Store(tmp_path / "db")
     store.open([trace.migrations])
     api = Api([SimpleNamespace(dialect=DIALECT, routes=ROUTES)], authenticate, Tracer(store, SystemClock()))  # type: ignore[list-item]
-    runner = web.AppRunner(api.application())
+    runner = web.ServerRunner(api.server())
     await runner.setup()
     await web.TCPSite(runner, "127.0.0.1", 0).start()
     seen.clear()

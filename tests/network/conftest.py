@@ -13,7 +13,7 @@ from typing import Any
 
 import aiohttp
 import pytest
-from aiohttp.test_utils import TestServer
+from aiohttp import web
 
 from minicloud.api.app import Api
 from minicloud.config import Config
@@ -80,10 +80,11 @@ class Net:
         for one in self.network.reconcilers():
             await one.once()
         api = Api([self.network], self._authenticate, tracer)
-        self.server = TestServer(api.application())
-        await self.server.start_server()
+        self.runner = web.ServerRunner(api.server(), shutdown_timeout=0.2)
+        await self.runner.setup()
+        await web.TCPSite(self.runner, "127.0.0.1", 0).start()
         self.session = aiohttp.ClientSession()
-        url = str(self.server.make_url("")).rstrip("/")
+        self.url = url = f"http://127.0.0.1:{self.runner.addresses[0][1]}"
         for name, ctx in PEOPLE.items():
             setattr(self, name, Caller(self.session, url, name, ctx.project_id or "", ctx.user_id))
 
@@ -96,7 +97,7 @@ class Net:
     async def stop(self) -> None:
         """Stop it; file and host stay."""
         await self.session.close()
-        await self.server.close()
+        await self.runner.cleanup()
         await self.operations.stop()
         await self.network.stop()
         await self.store.close()

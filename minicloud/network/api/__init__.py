@@ -28,7 +28,7 @@ from minicloud.network.api import (
 )
 
 
-def _unknown_route(status: int, error: MinicloudError, request: web.Request, request_id: str) -> tuple[str, str]:
+def _unknown_route(status: int, error: MinicloudError, request: web.BaseRequest, request_id: str) -> tuple[str, str]:
     return faults.neutron(status, NotFound(error.message, code="HTTPNotFound"), request, request_id)
 
 
