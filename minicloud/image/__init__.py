@@ -8,6 +8,7 @@ the wire in `api/`.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from collections.abc import Callable, Iterator, Mapping, Sequence, Set
 from pathlib import Path
 from typing import Any
@@ -37,7 +38,7 @@ class Image:
     """Keeps images and the flat disks made of them.
 
     Attributes:
-        under_way: ids of images whose bytes are coming in now; the reconciler leaves them alone.
+        under_way: images whose bytes are coming in now and how many came so far; the reconciler leaves them alone.
     """
 
     name = "image"
@@ -48,7 +49,7 @@ class Image:
     def __init__(self, foundation: Foundation, host: Host, config: Config) -> None:
         self.store, self.clock, self.host, self.config = foundation.store, foundation.clock, host, config
         self.operations, self.quotas = foundation.operations, quotas.quotas(config.image)
-        self.under_way: set[str] = set()
+        self.under_way: dict[str, int] = {}
         self.base_locks: dict[str, asyncio.Lock] = {}
         self.base_sizes: dict[str, int] = {}
         self.base_users: list[Callable[[], Set[str]]] = []
@@ -103,6 +104,15 @@ class Image:
         """Remove an image's own files, not its base."""
         await self.host.disks.remove(self.blob(image_id))
         await self.drop_work(image_id)
+
+    @contextlib.contextmanager
+    def coming_in(self, image_id: str) -> Iterator[None]:
+        """Bytes of an image come in during the body."""
+        self.under_way[image_id] = 0
+        try:
+            yield
+        finally:
+            self.under_way.pop(image_id, None)
 
     # --- for the operator's commands, without a running service --------------------------------------------------
 

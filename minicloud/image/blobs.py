@@ -10,95 +10,31 @@ import asyncio
 import contextlib
 import hashlib
 import os
-from collections.abc import AsyncIterator
-from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from collections.abc import AsyncIterator, Callable
 from pathlib import Path
-from typing import IO
 
 from minicloud.core.errors import TooLarge
 from minicloud.host import filesystem
 from minicloud.image.formats import Inspection
+from minicloud.image.intake import MODE, PIECE, Blob, Intake
 
-PIECE = 256 * 1024
-ZEROS = bytes(2 * PIECE)
-MODE = 0o444
-_HASHING = ThreadPoolExecutor(max_workers=2, thread_name_prefix="hashes")
+Progress = Callable[[int], None]
 DRAFT = ".new"
 """End of a draft's name: the start removes what a killed daemon left."""
 
 
-@dataclass(frozen=True, slots=True)
-class Blob:
-    """What was written: bytes, MD5, SHA-512, and the size of the disk in it (None: it is no disk)."""
-
-    size: int
-    checksum: str
-    hash_value: str
-    virtual_size: int | None
-
-
-class _Writer:
-    """Writes, hashes and inspects one blob; every method blocks and is called on a thread."""
-
-    def __init__(self, path: Path, inspection: Inspection | None) -> None:
-        path.parent.mkdir(mode=filesystem.FOLDER_MODE, parents=True, exist_ok=True)
-        self._file: IO[bytes] = path.open("wb", buffering=0)
-        self._inspection = inspection
-        self._md5, self._sha512 = hashlib.md5(usedforsecurity=False), hashlib.sha512()
-        self.size = 0
-
-    def feed(self, piece: bytes) -> None:
-        # beside the other hash: they are what an upload costs, and both run without the interpreter's lock
-        first = _HASHING.submit(self._md5.update, piece)
-        try:
-            self._keep(piece)
-            self._sha512.update(piece)
-            if self._inspection is not None:
-                self._inspection.feed(piece)
-            self.size += len(piece)
-        finally:
-            first.result()
-
-    def _keep(self, piece: bytes) -> None:
-        if piece.startswith(ZEROS[:64]) and piece == ZEROS[: len(piece)]:  # holes stay holes
-            self._file.seek(len(piece), os.SEEK_CUR)
-        else:
-            view = memoryview(piece)
-            while view:
-                view = view[self._file.write(view) :]
-
-    def finish(self) -> Blob:
-        virtual_size = None if self._inspection is None else self._inspection.finish()
-        self._file.truncate(self.size)
-        os.fchmod(self._file.fileno(), MODE)
-        os.fsync(self._file.fileno())
-        self._file.close()
-        return Blob(self.size, self._md5.hexdigest(), self._sha512.hexdigest(), virtual_size)
-
-    def close(self) -> None:
-        self._file.close()
-
-
-async def pieces(source: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
-    """The same bytes in pieces of `PIECE` and a little more, so that each is worth a trip to a thread."""
-    waiting: list[bytes] = []
-    size = 0
-    async for some in source:
-        waiting.append(some)
-        size += len(some)
-        if size >= PIECE:
-            yield b"".join(waiting)
-            waiting, size = [], 0
-    if size:
-        yield b"".join(waiting)
-
-
 @contextlib.asynccontextmanager
 async def received(
-    path: Path, source: AsyncIterator[bytes], *, limit: int, inspection: Inspection | None = None
+    path: Path,
+    source: AsyncIterator[bytes],
+    *,
+    limit: int,
+    inspection: Inspection | None = None,
+    progress: Progress | None = None,
 ) -> AsyncIterator[Blob]:
     """Write a stream into a draft beside `path`; when the body ends well the draft is `path`, otherwise it is gone.
+
+    `progress` is told after each few bytes how many were taken so far.
 
     Raises:
         TooLarge: more than `limit` bytes came.
@@ -108,7 +44,7 @@ async def received(
     draft = path.with_name(path.name + DRAFT)
     try:
         with filesystem.told("store the image", path):
-            blob = await _write(draft, source, limit=limit, inspection=inspection)
+            blob = await _write(draft, source, limit=limit, inspection=inspection, progress=progress)
             yield blob
             await filesystem.in_thread(_publish, draft, path)
     except BaseException:
@@ -116,26 +52,20 @@ async def received(
         raise
 
 
-async def _write(draft: Path, source: AsyncIterator[bytes], *, limit: int, inspection: Inspection | None) -> Blob:
-    writer = await filesystem.in_thread(_Writer, draft, inspection)
-    feeding: asyncio.Task[None] | None = None
-    size = 0
+async def _write(
+    draft: Path, source: AsyncIterator[bytes], *, limit: int, inspection: Inspection | None, progress: Progress | None
+) -> Blob:
+    intake = await filesystem.in_thread(Intake, draft, inspection, asyncio.get_running_loop())
     try:
-        async for piece in pieces(source):
-            size += len(piece)
-            if size > limit:
+        async for some in source:
+            if intake.size + len(some) > limit:
                 raise TooLarge(f"Cannot take the image data: it is larger than the limit of {limit} bytes.")
-            if feeding is not None:
-                await feeding
-            # the next piece comes in while this one is hashed
-            feeding = asyncio.create_task(filesystem.in_thread(writer.feed, piece))
-        if feeding is not None:
-            await feeding
-        return await filesystem.in_thread(writer.finish)
+            await intake.take(some)
+            if progress is not None:
+                progress(intake.size)
+        return await filesystem.in_thread(intake.finish)
     finally:
-        if feeding is not None:
-            await asyncio.wait([feeding])
-        await filesystem.in_thread(writer.close)
+        await filesystem.in_thread(intake.close)
 
 
 async def of_file(path: Path) -> AsyncIterator[bytes]:

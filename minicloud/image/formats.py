@@ -36,9 +36,9 @@ class _Pipe:
     """The file that the readers believe to read: whatever was pushed last."""
 
     def __init__(self) -> None:
-        self.piece = b""
+        self.piece: bytes | memoryview = b""
 
-    def read(self, size: int) -> bytes:
+    def read(self, size: int) -> bytes | memoryview:
         return self.piece
 
     def close(self) -> None:
@@ -65,15 +65,16 @@ class Inspection:
         self._head = b""
         self._size = 0
 
-    def feed(self, piece: bytes) -> None:
-        """The next bytes."""
+    def feed(self, piece: bytes | memoryview) -> None:
+        """The next bytes; they may change after the call."""
         if len(self._head) < _QCOW2.size:
-            self._head += piece[: _QCOW2.size]
+            self._head += bytes(piece[: _QCOW2.size])
         self._size += len(piece)
         if self.opaque:
             return
         self._pipe.piece = piece
         self._reader.read(len(piece))
+        self._pipe.piece = b""
 
     def finish(self) -> int | None:
         """All bytes were seen: the size of the disk as a machine sees it, None for packages.

@@ -73,6 +73,12 @@ def visible(image: Image, ctx: Context, image_id: str) -> ImageRow:
     return image.store.read(look)
 
 
+def so_far(image: Image, row: ImageRow) -> ImageRow:
+    """The image as clients are shown it: while its bytes come in, their number so far is its size."""
+    done = image.under_way.get(row.id)
+    return row if done is None or row.status is Status.QUEUED else dataclasses.replace(row, size=done)
+
+
 def owned(image: Image, ctx: Context, image_id: str, rule: str) -> ImageRow:
     """The image, if the caller may change it. Raises `NotFound`, or `Forbidden` for one that belongs to somebody else."""
     row = visible(image, ctx, image_id)

@@ -6,6 +6,7 @@ that tells why. One import is one operation of the journal and one task on the w
 
 from __future__ import annotations
 
+import dataclasses
 import uuid
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
@@ -110,7 +111,8 @@ async def run(image: Image, operation: Operation) -> None:
         source = blobs.of_file(image.staged(row.id))
     else:
         source = fetch.stream(method["uri"], image.config.image.import_networks)
-    row, blob = await refine.taken_in(image, row, source)
+    with image.coming_in(row.id):
+        row, blob = await refine.taken_in(image, row, source)
     formats = {"disk_format": row.disk_format, "container_format": row.container_format}
 
     def succeed(db: Db) -> None:
@@ -142,7 +144,9 @@ def failed(db: Db, operation: Operation, error: MinicloudError, *, now: str) -> 
 def of_image(image: Image, ctx: Context, image_id: str) -> list[Task]:
     """An image's imports, newest first, for whoever may see the image."""
     row = images.visible(image, ctx, image_id)
-    return image.store.read(TASKS.where, "image_id = ?", (row.id,), order="created_at DESC")
+    return [
+        _told(image, one) for one in image.store.read(TASKS.where, "image_id = ?", (row.id,), order="created_at DESC")
+    ]
 
 
 def listed(image: Image, ctx: Context, page: Page, *, status: str | None) -> Sequence[Task]:
@@ -152,7 +156,7 @@ def listed(image: Image, ctx: Context, page: Page, *, status: str | None) -> Seq
     if status is not None:
         clauses.append("status = ?")
         values.append(status)
-    return image.store.read(TASKS.page, page, " AND ".join(clauses), values)
+    return [_told(image, one) for one in image.store.read(TASKS.page, page, " AND ".join(clauses), values)]
 
 
 def show(image: Image, ctx: Context, task_id: str) -> Task:
@@ -160,4 +164,12 @@ def show(image: Image, ctx: Context, task_id: str) -> Task:
     found = image.store.read(TASKS.get, task_id)
     if found is None or not ctx.sees(found.owner):
         raise NotFound(f"No task found with ID {task_id[:255]}")
-    return found
+    return _told(image, found)
+
+
+def _told(image: Image, task: Task) -> Task:
+    """A running import tells in its message how far it is, as Glance's do."""
+    done = image.under_way.get(task.image_id)
+    if task.status != "processing" or done is None:
+        return task
+    return dataclasses.replace(task, message=f"Copied {done // 1024**2} MiB")

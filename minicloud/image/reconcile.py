@@ -22,7 +22,9 @@ async def run(image: Image) -> None:
     blobs, staged = await image.host.disks.actual(image.blobs), await image.host.disks.actual(image.staging)
     # files first, records second: a record that appears in between explains its file
     rows = {row.id: row for row in image.store.read(IMAGES.where)}
-    busy = image.under_way | {one.removeprefix("image/") for one in image.store.read(image.operations.subjects_in)}
+    busy = image.under_way.keys() | {
+        one.removeprefix("image/") for one in image.store.read(image.operations.subjects_in)
+    }
     for row in rows.values():
         if row.id in busy:
             continue

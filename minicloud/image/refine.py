@@ -58,7 +58,7 @@ async def _disk_of_ova(
 ) -> tuple[ImageRow, AsyncIterator[bytes]]:
     package, disk = image.in_work(row.id, "ova"), image.in_work(row.id, "vmdk")
     limit = image.config.image.size_limit
-    async with blobs.received(package, source, limit=limit):
+    async with blobs.received(package, source, limit=limit, progress=upload.progress(image, row.id)):
         pass
     with filesystem.told("unpack the OVA", package):
         await filesystem.in_thread(unpack.disk_of_ova, package, disk, limit=limit)

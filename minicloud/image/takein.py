@@ -18,8 +18,7 @@ if TYPE_CHECKING:
 
 async def run(image: Image, *, image_id: str, path: Path, format: str) -> ImageRow:
     """Move or convert the file in, hash it, activate the image; after a failure the image is queued again."""
-    image.under_way.add(image_id)
-    try:
+    with image.coming_in(image_id):
         row = await images.set_status(image, image_id, Status.SAVING, expect=(Status.QUEUED, Status.SAVING))
         async with upload.back_to_queued(image, image_id, Status.SAVING):
             wanted, target = row.disk_format or format, image.blob(image_id)
@@ -32,18 +31,13 @@ async def run(image: Image, *, image_id: str, path: Path, format: str) -> ImageR
             found = await blobs.measured(target)
             blob = Blob(found.size, found.checksum, found.hash_value, seen.virtual_size)
             return await upload.activate(image, image_id, blob, expect=Status.SAVING)
-    finally:
-        image.under_way.discard(image_id)
 
 
 async def activate_empty(image: Image, image_id: str) -> ImageRow:
     """An image that is only its properties: zero bytes, but whole."""
-    image.under_way.add(image_id)
-    try:
+    with image.coming_in(image_id):
         await images.set_status(image, image_id, Status.SAVING, expect=(Status.QUEUED, Status.SAVING))
         async with upload.back_to_queued(image, image_id, Status.SAVING):
             async with blobs.received(image.blob(image_id), blobs.nothing(), limit=0) as blob:
                 pass
             return await upload.activate(image, image_id, blob, expect=Status.SAVING)
-    finally:
-        image.under_way.discard(image_id)

@@ -39,30 +39,33 @@ async def receive(image: Image, ctx: Context, image_id: str, source: AsyncIterat
     """
     row = images.owned(image, ctx, image_id, "upload_image")
     need_formats(row)
-    image.under_way.add(row.id)
-    try:
+    with image.coming_in(row.id):
         await images.set_status(image, row.id, Status.SAVING, expect=(Status.QUEUED,))
         async with back_to_queued(image, row.id, Status.SAVING):
             async with received(image, row, source) as blob:
                 pass
             await activate(image, row.id, blob, expect=Status.SAVING)
-    finally:
-        image.under_way.discard(row.id)
 
 
 async def stage(image: Image, ctx: Context, image_id: str, source: AsyncIterator[bytes]) -> None:
     """Take in bytes that an import will look at later: `queued -> uploading`."""
     row = images.owned(image, ctx, image_id, "upload_image")
-    image.under_way.add(row.id)
-    try:
+    with image.coming_in(row.id):
         await images.set_status(image, row.id, Status.UPLOADING, expect=(Status.QUEUED,))
         async with back_to_queued(image, row.id, Status.UPLOADING):
-            limit = quotas.room(image, row.owner, resource=quotas.STAGE)
-            async with blobs.received(image.staged(row.id), source, limit=limit) as blob:
+            limit, came = quotas.room(image, row.owner, resource=quotas.STAGE), progress(image, row.id)
+            async with blobs.received(image.staged(row.id), source, limit=limit, progress=came) as blob:
                 pass
             await images.set_status(image, row.id, Status.UPLOADING, expect=(Status.UPLOADING,), size=blob.size)
-    finally:
-        image.under_way.discard(row.id)
+
+
+def progress(image: Image, image_id: str) -> blobs.Progress:
+    """Keeps how many bytes of an image came in so far."""
+
+    def came(size: int) -> None:
+        image.under_way[image_id] = size
+
+    return came
 
 
 @contextlib.asynccontextmanager
@@ -75,7 +78,8 @@ async def received(
     kind = {"disk_format": row.disk_format or "", "container_format": row.container_format or ""}
     inspection = await filesystem.in_thread(Inspection, **kind)
     limit = quotas.room(image, row.owner)
-    async with blobs.received(path, source, limit=limit, inspection=inspection) as blob:
+    came = progress(image, row.id)
+    async with blobs.received(path, source, limit=limit, inspection=inspection, progress=came) as blob:
         await _ask_qemu_too(image, row, path.with_name(path.name + blobs.DRAFT), blob)
         yield blob
 

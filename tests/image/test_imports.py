@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import gzip
 import hashlib
@@ -28,11 +29,20 @@ DIRECT = {"method": {"name": "glance-direct"}}
 
 
 @contextlib.asynccontextmanager
-async def web_server() -> AsyncIterator[str]:
-    """A server on the loopback with one file and one redirect to it."""
+async def web_server(more: asyncio.Event | None = None) -> AsyncIterator[str]:
+    """A server on the loopback with one file, one redirect to it, and one file whose end comes with `more`."""
 
     async def file(request: web.Request) -> web.Response:
         return web.Response(body=b"from afar")
+
+    async def slow(request: web.Request) -> web.StreamResponse:
+        answer = web.StreamResponse()
+        await answer.prepare(request)
+        await answer.write(b"x" * 3 * 1024**2)
+        if more is not None:
+            await more.wait()
+        await answer.write(b"last")
+        return answer
 
     async def moved(request: web.Request) -> web.Response:
         raise web.HTTPFound("/file")
@@ -40,6 +50,7 @@ async def web_server() -> AsyncIterator[str]:
     app = web.Application()
     app.router.add_get("/file", file)
     app.router.add_get("/moved", moved)
+    app.router.add_get("/slow", slow)
     runner = web.AppRunner(app)
     await runner.setup()
     await web.TCPSite(runner, "127.0.0.1", 0).start()
@@ -131,6 +142,23 @@ async def test_an_allowed_network_is_downloaded_from(tmp_path: Path) -> None:
         await door.operations.all_settled()
         assert (await alice.get(f"/image/v2/images/{image['id']}/file")).body == b"from afar"
         assert (await alice.get(f"/image/v2/images/{missing['id']}"))["status"] == "queued"
+
+
+async def test_an_import_under_way_tells_how_far_it_is(tmp_path: Path) -> None:
+    config = Config(paths=Paths(state=str(tmp_path)), image=ImageConfig(import_networks=("127.0.0.0/8",)))
+    more = asyncio.Event()
+    async with open_door(tmp_path, lambda *built: [Image(*built)], config) as door, web_server(more) as url:
+        alice = door.client("alice")
+        path = f"/image/v2/images/{(await made(alice))['id']}"
+        await alice.post(path + "/import", {"method": {"name": "web-download", "uri": url + "/slow"}}, expect=202)
+        while (await alice.get(path))["size"] != 3 * 1024**2:
+            await asyncio.sleep(0.01)
+        (task,) = (await alice.get(path + "/tasks"))["tasks"]
+        assert (task["status"], task["message"]) == ("processing", "Copied 3 MiB")
+        more.set()
+        await door.operations.all_settled()
+        shown = await alice.get(path)
+        assert (shown["status"], shown["size"]) == ("active", 3 * 1024**2 + 4)
 
 
 async def test_a_copy_goes_nowhere_as_there_is_one_store(door: Door) -> None:

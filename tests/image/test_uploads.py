@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import hashlib
+import os
 import struct
+from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
@@ -114,6 +117,44 @@ async def test_an_upload_that_breaks_off_leaves_the_image_queued(door: Door) -> 
     assert files(door) == []
     await send(alice, image["id"], b"whole", expect=204)
     assert (await alice.get(path + "/file")).body == b"whole"
+
+
+@pytest.mark.parametrize("to", ["file", "stage"])
+async def test_the_bytes_that_came_so_far_can_be_read_while_they_come(door: Door, to: str) -> None:
+    alice = door.client("alice")
+    image = await made(alice)
+    path, more = f"/image/v2/images/{image['id']}", asyncio.Event()
+
+    async def halting() -> AsyncIterator[bytes]:
+        yield b"x" * 300_000
+        await more.wait()
+        yield b"y" * 700_000
+
+    sending = asyncio.create_task(send(alice, image["id"], halting(), to=to, expect=204))
+    while (await alice.get(path))["size"] != 300_000:
+        await asyncio.sleep(0.01)
+    (listed,) = (await alice.get("/image/v2/images"))["images"]
+    assert (listed["size"], listed["status"]) == (300_000, "saving" if to == "file" else "uploading")
+    more.set()
+    await sending
+    assert (await alice.get(path))["size"] == 1_000_000
+
+
+async def test_pieces_of_any_length_and_holes_are_kept_as_they_came(door: Door) -> None:
+    parts = [bytes(1_000_000), b"a" * 99_999, bytes(700_001), b"b", bytes(262_144), os.urandom(600_000), bytes(5)]
+
+    async def unevenly() -> AsyncIterator[bytes]:
+        for part in parts:
+            yield part
+
+    alice, whole = door.client("alice"), b"".join(parts)
+    image = await made(alice)
+    await send(alice, image["id"], unevenly(), expect=204)
+    shown = await alice.get(f"/image/v2/images/{image['id']}")
+    assert (shown["size"], shown["checksum"]) == (len(whole), hashlib.md5(whole).hexdigest())
+    assert shown["os_hash_value"] == hashlib.sha512(whole).hexdigest()
+    assert (await alice.get(f"/image/v2/images/{image['id']}/file")).body == whole
+    assert (door.config.state / "images" / image["id"]).stat().st_blocks * 512 < len(whole)
 
 
 async def test_more_than_the_limit_is_refused(tmp_path: Path) -> None:

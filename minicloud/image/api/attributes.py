@@ -60,7 +60,7 @@ ATTRIBUTES = (
     ),
     Attribute("os_hash_value", _text(most=128), "Digest of the data, in hexadecimal.", lambda row: row.hash_value),
     Attribute("owner", _text(), "Project that the image belongs to.", lambda row: row.owner, True),
-    Attribute("size", _whole(null=True), "Bytes of the data.", lambda row: row.size),
+    Attribute("size", _whole(null=True), "Bytes of the data; while they come in, how many came so far.", lambda row: row.size),
     Attribute("virtual_size", _whole(null=True), "Bytes of the disk that a machine sees.", lambda row: row.virtual_size),
     Attribute(
         "container_format", {"type": ["null", "string"], "enum": [None, *CONTAINER_FORMATS]}, "What wraps the disk.",

@@ -11,6 +11,7 @@ from minicloud.api.policy import MEMBER, READER
 from minicloud.api.route import Call, Listed, Reply, Route
 from minicloud.api.schema import Schema
 from minicloud.core.errors import Forbidden, Invalid, NotFound, TooLarge, UnsupportedMedia
+from minicloud.core.store import Page
 from minicloud.image import images, patches
 from minicloud.image.api.attributes import ATTRIBUTES, IMAGE, VISIBILITIES, shown
 from minicloud.image.images import Filters, NewImage
@@ -85,7 +86,11 @@ async def list_images(image: Image, call: Call) -> Listed:
     newest = (("created_at", False), ("id", False))
     page = page_of(call, columns=SORTABLE, default_sort=newest, default_limit=25)
     filters = _filters(call)
-    return listed(lambda wanted: images.listed(image, call.ctx, filters, wanted), page)
+
+    def read(wanted: Page) -> list[ImageRow]:
+        return [images.so_far(image, row) for row in images.listed(image, call.ctx, filters, wanted)]
+
+    return listed(read, page)
 
 
 def _filters(call: Call) -> Filters:
@@ -164,7 +169,7 @@ def _number(text: str, name: str) -> int:
 
 async def show_image(image: Image, call: Call) -> ImageRow:
     """One image."""
-    return images.visible(image, call.ctx, call.params["image_id"])
+    return images.so_far(image, images.visible(image, call.ctx, call.params["image_id"]))
 
 
 async def update_image(image: Image, call: Call) -> ImageRow:
