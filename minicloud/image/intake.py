@@ -22,8 +22,8 @@ from typing import IO
 from minicloud.host import filesystem
 from minicloud.image.formats import Inspection
 
-PIECE = 256 * 1024
-PIECES = 4
+PIECE = 512 * 1024
+PIECES = 3
 """Buffers of a stream: one that is filled, the others being written and hashed."""
 ZEROS = bytes(PIECE)
 MODE = 0o444
