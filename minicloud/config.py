@@ -51,6 +51,15 @@ class Identity:
     argon2_time: int = 2
     login_failures: int = 10
     login_window_seconds: int = 900
+    lockout_failures: int = 0
+    lockout_seconds: int = 1800
+    """Wrong passwords in a row, from anywhere, that close an account for a while; 0 never does."""
+    password_days: int = 0
+    """Days until a password has to be changed; 0 is never."""
+    change_password_at_first_use: bool = False
+    """Whether users have to change a password that somebody else gave them."""
+    trust_redelegations: int = 3
+    """How often a trust may be lent on."""
 
 
 @dataclass(frozen=True)

@@ -28,7 +28,7 @@ from minicloud.identity.api import DIALECT, ROUTES
 from minicloud.identity.keys import KeyRing
 from minicloud.identity.passwords import Passwords
 from minicloud.identity.tables import APPLICATION_CREDENTIALS, PROJECTS, TRUSTS, USERS, Project, Role, Trust, User
-from minicloud.identity.throttle import Throttle
+from minicloud.identity.throttle import Lockout, Throttle
 from minicloud.identity.tokens import REFUSAL, Scope, Token, seal, unseal
 
 __all__ = ["Identity", "Project", "Role", "Scope", "Token", "User"]
@@ -89,6 +89,7 @@ class Identity:
         self.throttle = Throttle(
             self.clock, failures=self.options.login_failures, window=self.options.login_window_seconds
         )
+        self.lockout = Lockout(self.clock, failures=self.options.lockout_failures, seconds=self.options.lockout_seconds)
         self.used_codes: dict[tuple[str, str], float] = {}
         self._known: OrderedDict[str, Rights] = OrderedDict()
         self._catalogues: dict[tuple[Scope, str, str], Catalogue] = {}

@@ -24,13 +24,16 @@ from minicloud.identity.tables import (
     ApplicationCredential,
     Role,
 )
+from minicloud.identity.tokens import SIGNED
 
 if TYPE_CHECKING:
     from minicloud.identity import Identity, Token
 
 
 def refuse_lent(identity: Identity, token: Token, what: str) -> None:
-    """`Forbidden` for a token whose rights were lent: a trust's, or that of a restricted application credential."""
+    """`Forbidden` for a token whose rights were lent: a trust's, EC2 keys', or that of a restricted application credential."""
+    if SIGNED in token.methods:
+        raise Forbidden(f"Cannot {what} with a token that EC2 keys gave.")
     if token.trust_id is not None:
         raise Forbidden(f"Cannot {what} with a token that a trust gave.")
     if token.application_credential_id is None:

@@ -16,12 +16,11 @@ from typing import TYPE_CHECKING
 from minicloud.api.dialect import Dialect
 from minicloud.core.store import Db
 from minicloud.identity import catalog
-from minicloud.identity.tables import PROJECTS, ROLES, USERS, Assignment, Project, Role, User
+from minicloud.identity.tables import DEFAULT_DOMAIN, PROJECTS, ROLES, USERS, Assignment, Project, Role, User
 
 if TYPE_CHECKING:
     from minicloud.identity import Identity
 
-DEFAULT_DOMAIN = "default"
 CHAIN = ("admin", "manager", "member", "reader")
 """Each role implies the next one."""
 

@@ -12,6 +12,7 @@ from typing import Any
 
 from minicloud.api.dialect import Dialect
 from minicloud.core.store import Db
+from minicloud.identity import endpoint_groups
 from minicloud.identity.tables import ENDPOINTS, REGIONS, SERVICES, CatalogService, Endpoint, Region
 from minicloud.identity.tokens import Scope
 
@@ -68,16 +69,17 @@ def filled(url: str, names: dict[str, str]) -> str | None:
 
 def catalogue(db: Db, scope: Scope, user_id: str, *, origin: str) -> list[dict[str, Any]]:
     """Enabled services and endpoints for a token of this scope, as it stands in replies; endpoints that can't be filled
-    are left out, an unscoped token has none at all. `origin`: of the cloud's own URLs, without a slash at the end."""
+    are left out, as are those that the project's filters (`endpoint_groups.py`) don't name; an unscoped token has none at all. `origin`: of the cloud's own URLs, without a slash at the end."""
     if scope.kind == "unscoped":
         return []
     names = {"user_id": user_id}
+    bound = endpoint_groups.seen_by(db, scope.id) if scope.kind == "project" else None
     if scope.kind == "project":
         names |= {"project_id": scope.id, "tenant_id": scope.id}
     places: dict[str, list[dict[str, Any]]] = {}
     for one in ENDPOINTS.where(db, "enabled = 1", order="interface, id"):
         url = filled(shown_url(one.url, origin), names)
-        if url is not None:
+        if url is not None and (bound is None or one.id in bound):
             place = {
                 "id": one.id,
                 "interface": one.interface,
@@ -89,4 +91,5 @@ def catalogue(db: Db, scope: Scope, user_id: str, *, origin: str) -> list[dict[s
     return [
         {"endpoints": places.get(service.id, []), "id": service.id, "type": service.type, "name": service.name}
         for service in SERVICES.where(db, "enabled = 1", order="type")
+        if bound is None or service.id in places
     ]

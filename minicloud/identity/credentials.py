@@ -1,5 +1,5 @@
-"""Credentials: secrets that users keep here, sealed with a key that is not in the database. EC2 keys are one type of them;
-signatures made with these are not accepted as logins, so they open nothing by themselves.
+"""Credentials: secrets that users keep here, sealed with a key that is not in the database. EC2 keys are one type of them:
+requests signed with those are logins of their user (`signed.py`).
 """
 
 from __future__ import annotations
@@ -15,9 +15,11 @@ from minicloud.core.store import Db
 from minicloud.identity.tables import CREDENTIALS, PROJECTS, USERS, Credential
 
 if TYPE_CHECKING:
-    from minicloud.identity import Identity
+    from minicloud.identity import Identity, Token
 
 EC2 = "ec2"
+TIES = ("trust_id", "app_cred_id")
+"""Keys of a blob that say whose rights EC2 keys lend; users may not set them."""
 
 
 def opened(identity: Identity, row: Credential) -> str:
@@ -47,11 +49,31 @@ def id_for(kind: str, blob: str) -> str:
     """EC2 keys are found by their access key, as Keystone does: the id is its hash. Others have an id of their own."""
     if kind != EC2:
         return uuid.uuid4().hex
+    return id_of_access(str(_keys_in(blob)["access"]))
+
+
+def id_of_access(access: str) -> str:
+    """The id of the EC2 keys with this access key."""
+    return hashlib.sha256(access.encode()).hexdigest()
+
+
+def _keys_in(blob: str) -> dict[str, Any]:
+    """What the blob of EC2 keys holds."""
     try:
-        access = json.loads(blob)["access"]
-    except (ValueError, TypeError, KeyError):
-        raise Invalid("Cannot keep the EC2 credential: its blob must be JSON with access and secret.") from None
-    return hashlib.sha256(str(access).encode()).hexdigest()
+        keys = json.loads(blob)
+    except ValueError:
+        keys = None
+    if not isinstance(keys, dict) or "access" not in keys:
+        raise Invalid("Cannot keep the EC2 credential: its blob must be JSON with access and secret.")
+    return keys
+
+
+def bound(blob: str, token: Token) -> str:
+    """The blob of EC2 keys that a caller with this token makes: tied to the trust or application credential that the token came
+    by, whatever the caller says of these themselves."""
+    keys = {name: value for name, value in _keys_in(blob).items() if name not in TIES}
+    ties = zip(TIES, (token.trust_id, token.application_credential_id), strict=True)
+    return json.dumps({**keys, **{name: value for name, value in ties if value is not None}})
 
 
 async def create(
@@ -95,8 +117,9 @@ async def update(identity: Identity, credential_id: str, changes: Mapping[str, A
     def change(db: Db) -> Credential:
         row = found(CREDENTIALS.get(db, credential_id), credential_id)
         kind = values.get("type", row.type)
-        if kind == EC2 and blob is not None:
-            id_for(EC2, blob)  # refuses what can't be read
+        if kind == EC2:
+            before = opened(identity, row)
+            _refuse_untied(before if blob is None else blob, before if row.type == EC2 else "{}")
         if kind == EC2 and values.get("project_id", row.project_id) is None:
             raise Invalid(f"Cannot change credential {credential_id}: an EC2 one needs a project_id.")
         for name, table in (("user_id", USERS), ("project_id", PROJECTS)):
@@ -111,6 +134,14 @@ async def update(identity: Identity, credential_id: str, changes: Mapping[str, A
         return CREDENTIALS.change(db, credential_id, **values)
 
     return await identity.write(change)
+
+
+def _refuse_untied(blob: str, before: str) -> None:
+    """`Invalid` for a blob that would lend other rights than the keys did until now."""
+    keys, kept = _keys_in(blob), json.loads(before)
+    for name in TIES:
+        if keys.get(name) != kept.get(name):
+            raise Invalid(f"Cannot change {name} of EC2 keys: it says whose rights they lend.")
 
 
 async def delete(identity: Identity, credential_id: str) -> None:

@@ -9,8 +9,7 @@ from typing import TYPE_CHECKING, Any
 from minicloud.core.errors import Conflict, Forbidden, NotFound
 from minicloud.core.store import Db
 from minicloud.identity import groups, projects, roles, users
-from minicloud.identity.bootstrap import DEFAULT_DOMAIN
-from minicloud.identity.tables import GROUPS, PROJECTS, ROLES, USERS, Project
+from minicloud.identity.tables import DEFAULT_DOMAIN, GROUPS, PROJECTS, ROLES, USERS, Project
 
 if TYPE_CHECKING:
     from minicloud.identity import Identity

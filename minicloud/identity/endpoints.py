@@ -7,8 +7,9 @@ import uuid
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
-from minicloud.core.errors import Invalid, NotFound
+from minicloud.core.errors import Invalid
 from minicloud.core.store import Db
+from minicloud.identity.nouns import Noun
 from minicloud.identity.tables import ENDPOINTS, REGIONS, SERVICES, Endpoint, Region
 
 if TYPE_CHECKING:
@@ -16,23 +17,6 @@ if TYPE_CHECKING:
 
 SUBSTITUTES = ("project_id", "tenant_id", "user_id")
 _NAME = re.compile(r"[$%]\(([^)]*)\)s")
-
-
-def listed(identity: Identity) -> list[Endpoint]:
-    """All endpoints."""
-    return identity.store.read(ENDPOINTS.where, order="service_id, interface, id")
-
-
-def show(identity: Identity, endpoint_id: str) -> Endpoint:
-    """One endpoint; `NotFound` for none."""
-    return identity.store.read(_need_in, endpoint_id)
-
-
-def _need_in(db: Db, endpoint_id: str) -> Endpoint:
-    row = ENDPOINTS.get(db, endpoint_id)
-    if row is None:
-        raise NotFound(f"Could not find endpoint: {endpoint_id}.")
-    return row
 
 
 def _check_in(db: Db, values: Mapping[str, Any]) -> None:
@@ -46,6 +30,20 @@ def _check_in(db: Db, values: Mapping[str, Any]) -> None:
     region_id = values.get("region_id")
     if region_id is not None and REGIONS.get(db, region_id) is None:
         REGIONS.insert(db, Region(region_id, "", None, {}))
+
+
+def _sweep(db: Db, row: Endpoint) -> None:
+    for table in ("project_endpoints", "policy_associations"):
+        db.execute(f"DELETE FROM {table} WHERE endpoint_id = ?", (row.id,))
+
+
+ENDPOINT = Noun(
+    ENDPOINTS,
+    "endpoint",
+    order="service_id, interface, id",
+    check=lambda db, row, values: _check_in(db, values),
+    sweep=_sweep,
+)
 
 
 async def create(
@@ -66,26 +64,3 @@ async def create(
         return ENDPOINTS.insert(db, row)
 
     return await identity.write(insert)
-
-
-async def update(identity: Identity, endpoint_id: str, changes: Mapping[str, Any]) -> Endpoint:
-    """Change an endpoint; raises like `create`."""
-
-    def change(db: Db) -> Endpoint:
-        row, values = _need_in(db, endpoint_id), dict(changes)
-        _check_in(db, values)
-        if "extra" in values:
-            values["extra"] = {**row.extra, **values["extra"]}
-        return ENDPOINTS.change(db, endpoint_id, **values)
-
-    return await identity.write(change)
-
-
-async def delete(identity: Identity, endpoint_id: str) -> None:
-    """Remove an endpoint."""
-
-    def remove(db: Db) -> None:
-        _need_in(db, endpoint_id)
-        ENDPOINTS.delete(db, endpoint_id)
-
-    await identity.write(remove)

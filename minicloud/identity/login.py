@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 from minicloud.core.clock import moment, stamp
 from minicloud.core.errors import Forbidden, Invalid, Unauthenticated
 from minicloud.core.store import Db
-from minicloud.identity import factors, rights, trusts
+from minicloud.identity import factors, rights, trusts, users
 from minicloud.identity.tables import (
     APPLICATION_CREDENTIALS,
     PROJECTS,
@@ -81,9 +81,9 @@ async def log_in(
         raise Unauthenticated(REFUSAL)
     trust_id = trusts.asked_for(scope)
     if trust_id is None:
-        token = identity.store.read(_issue, identity, proof, scope)
+        token = identity.store.read(issue_in, identity, proof, scope)
     else:
-        token = await identity.write(_issue_by_trust, identity, proof, trust_id)
+        token = await identity.write(issue_by_trust_in, identity, proof, trust_id)
     await _remember_better_hash(identity, proof.user, proofs.get("password"))
     return token
 
@@ -104,10 +104,13 @@ async def _by_password(identity: Identity, block: Mapping[str, Any], address: st
     # what is true of the user is looked at after the slow part: they may have been disabled meanwhile
     now = identity.store.read(USERS.get, user.id) if user else None
     good = matched and now is not None and user is not None and now.password_hash == user.password_hash
-    if not good or now is None or not identity.store.read(is_alive, now):
+    if not good or now is None or users.is_locked_out(identity, now) or not identity.store.read(is_alive, now):
         identity.throttle.failed(account, address)
+        identity.lockout.failed(account)
         raise Unauthenticated(REFUSAL)
     identity.throttle.passed(account, address)
+    identity.lockout.passed(account)
+    users.refuse_expired(identity, now)
     return Proof(now, ("password",))
 
 
@@ -199,20 +202,24 @@ def is_alive(db: Db, user: User) -> bool:
 
 
 def parties_in(db: Db, trust: Trust | None, now: str) -> User:
-    """The giver of a trust that still stands: both users are there and enabled, and it isn't over."""
-    trustor = USERS.get(db, trust.trustor_user_id) if trust else None
-    trustee = USERS.get(db, trust.trustee_user_id) if trust else None
-    if trust is None or trustor is None or trustee is None or not is_alive(db, trustor) or not is_alive(db, trustee):
-        raise Unauthenticated(REFUSAL)
-    if trust.expires_at is not None and trust.expires_at <= now:
-        raise Unauthenticated(REFUSAL)
-    return trustor
+    """The one whose rights a trust lends, the first giver of its chain: as long as all of that still stands."""
+    chain = trusts.chain_of(db, trust) if trust else [None]
+    for one in chain:
+        if one is None or (one.expires_at is not None and one.expires_at <= now):
+            raise Unauthenticated(REFUSAL)
+        for user_id in (one.trustor_user_id, one.trustee_user_id):
+            user = USERS.get(db, user_id)
+            if user is None or not is_alive(db, user):
+                raise Unauthenticated(REFUSAL)
+    first = chain[-1]
+    return USERS.need(db, first.trustor_user_id if first else None)
 
 
 # --- for what --------------------------------------------------------------------------------------------------------
 
 
-def _issue(db: Db, identity: Identity, proof: Proof, told: Any, trust: Trust | None = None) -> Token:
+def issue_in(db: Db, identity: Identity, proof: Proof, told: Any, trust: Trust | None = None) -> Token:
+    """A token for one who was proven, in the scope that they ask for."""
     now = identity.clock.now().replace(microsecond=0)
     expires = now + timedelta(seconds=identity.options.token_seconds)
     audit_ids: tuple[str, ...] = (new_audit_id(),)
@@ -237,14 +244,14 @@ def _issue(db: Db, identity: Identity, proof: Proof, told: Any, trust: Trust | N
     return token
 
 
-def _issue_by_trust(db: Db, identity: Identity, proof: Proof, trust_id: str) -> Token:
+def issue_by_trust_in(db: Db, identity: Identity, proof: Proof, trust_id: str) -> Token:
     """A token with what a trust lends; one of its uses is gone with it."""
     if proof.credential is not None or (proof.parent is not None and proof.parent.delegated):
         raise Forbidden("Cannot use a trust with rights that were lent themselves.")
     trust = trusts.consume_in(db, trust_id, proof.user.id, stamp(identity.clock.now()))
     owner = USERS.need(db, trust.trustor_user_id if trust.impersonation else trust.trustee_user_id)
     told = Proof(owner, proof.methods, proof.parent)
-    return _issue(db, identity, told, {"project": {"id": trust.project_id}}, trust)
+    return issue_in(db, identity, told, {"project": {"id": trust.project_id}}, trust)
 
 
 def _default_scope(db: Db, proof: Proof) -> Scope:

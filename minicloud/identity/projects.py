@@ -11,8 +11,7 @@ from minicloud.core.context import Context
 from minicloud.core.errors import Conflict, Forbidden, Invalid, NotFound
 from minicloud.core.store import Db
 from minicloud.identity import rights
-from minicloud.identity.bootstrap import DEFAULT_DOMAIN
-from minicloud.identity.tables import PROJECTS, Project
+from minicloud.identity.tables import DEFAULT_DOMAIN, PROJECTS, Project
 
 if TYPE_CHECKING:
     from minicloud.identity import Identity
@@ -188,7 +187,9 @@ def delete_in(identity: Identity, db: Db, project_id: str) -> None:
     db.execute("DELETE FROM application_credentials WHERE project_id = ?", (project_id,))
     db.execute("DELETE FROM credentials WHERE project_id = ?", (project_id,))
     db.execute("DELETE FROM limits WHERE ? IN (project_id, domain_id)", (project_id,))
-    db.execute("DELETE FROM trusts WHERE project_id = ?", (project_id,))
+    for table in ("trusts", "project_endpoints", "project_endpoint_groups"):
+        db.execute(f"DELETE FROM {table} WHERE project_id = ?", (project_id,))
+    db.execute("DELETE FROM domain_configurations WHERE id = ?", (project_id,))
     db.execute("UPDATE users SET default_project_id = NULL WHERE default_project_id = ?", (project_id,))
     identity.events.publish_in(db, ProjectDeleted(project_id))
 

@@ -16,6 +16,9 @@ from minicloud.core.store import Table
 
 migrations = Migrations("identity")
 
+DEFAULT_DOMAIN = "default"
+"""Id of the domain that is there from the first start on."""
+
 
 @migrations()
 def m001_who_may_what_where(db: Database) -> None:
@@ -108,6 +111,22 @@ def m004_unified_limits(db: Database) -> None:
     db["limits"].create({**common, "project_id": str, "domain_id": str, "resource_limit": int}, pk="id")
 
 
+@migrations()
+def m005_filters_configurations_and_ends_of_passwords(db: Database) -> None:
+    db["endpoint_groups"].create({"id": str, "name": str, "description": str, "filters": str, "extra": str}, pk="id")
+    pairs = {"project_id": str, "endpoint_group_id": str}, {"project_id": str, "endpoint_id": str}
+    for name, columns in zip(("project_endpoint_groups", "project_endpoints"), pairs, strict=True):
+        db[name].create(columns, pk=tuple(columns))
+    db["policy_associations"].create({"policy_id": str, "endpoint_id": str, "service_id": str, "region_id": str})
+    target = ["endpoint_id", "service_id", "region_id"]
+    db["policy_associations"].create_index(target, unique=True)
+    db["domain_configurations"].create({"id": str, "options": str}, pk="id")
+    db["trusts"].add_column("redelegated_trust_id", str)
+    db["trusts"].add_column("redelegation_count", int, not_null_default=0)
+    db["trusts"].create_index(["redelegated_trust_id"])
+    db["users"].add_column("password_expires_at", str)
+
+
 @dataclass(frozen=True, slots=True)
 class Project:
     """A project, or a domain (`is_domain`; then both ids are None). A top project's parent is its domain."""
@@ -137,6 +156,7 @@ class User:
     generation: int
     options: dict[str, Any]
     extra: dict[str, Any]
+    password_expires_at: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -253,7 +273,10 @@ class ApplicationCredential:
 
 @dataclass(frozen=True, slots=True)
 class Trust:
-    """Some of the trustor's roles on a project, lent to the trustee; `impersonation`: acting as the trustor."""
+    """Some of the trustor's roles on a project, lent to the trustee; `impersonation`: acting as the trustor.
+
+    `redelegated_trust_id` is the trust that this one lends on from; `redelegation_count` how often this one may be lent on.
+    """
 
     id: str
     trustor_user_id: str
@@ -263,6 +286,8 @@ class Trust:
     role_ids: tuple[str, ...]
     expires_at: str | None
     remaining_uses: int | None
+    redelegated_trust_id: str | None = None
+    redelegation_count: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -273,6 +298,25 @@ class StoredPolicy:
     type: str
     blob: Any
     extra: dict[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class EndpointGroup:
+    """Endpoints that have attributes in common: those that match all of the filters."""
+
+    id: str
+    name: str
+    description: str | None
+    filters: dict[str, Any]
+    extra: dict[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class DomainConfiguration:
+    """What a domain's own configuration says, by group and option; `id` is the domain's. Secrets in it are sealed."""
+
+    id: str
+    options: dict[str, Any]
 
 
 @dataclass(frozen=True, slots=True)
@@ -314,5 +358,7 @@ ACCESS_RULES = Table("access_rules", AccessRule, noun="Access rule")
 APPLICATION_CREDENTIALS = Table("application_credentials", ApplicationCredential, noun="Application credential")
 TRUSTS = Table("trusts", Trust, noun="Trust")
 POLICIES = Table("policies", StoredPolicy, noun="Policy")
+ENDPOINT_GROUPS = Table("endpoint_groups", EndpointGroup, noun="Endpoint group")
+DOMAIN_CONFIGURATIONS = Table("domain_configurations", DomainConfiguration, noun="Domain configuration")
 REGISTERED_LIMITS = Table("registered_limits", RegisteredLimit, noun="Registered limit")
 LIMITS = Table("limits", Limit, noun="Limit")

@@ -1,7 +1,8 @@
 """Bounded guessing: after some failures an account is closed to one address for a while.
 
 Keyed by account *and* address, so that nobody can lock out somebody else; unknown accounts are counted like known ones.
-In memory: a restart forgives. Called by `login.py` around each proof.
+`Lockout` is the other bound, off unless the operator asks for it: so many wrong passwords in a row close an account to everyone.
+Both are in memory: a restart forgives. Called by `login.py` around each proof.
 """
 
 from __future__ import annotations
@@ -52,3 +53,39 @@ class Throttle:
     def passed(self, account: str, address: str) -> None:
         """Forget the failures of one who got in."""
         self._seen.pop((account, address), None)
+
+
+class Lockout:
+    """Accounts that too many wrong passwords in a row have closed.
+
+    Args:
+        failures: how many close one; 0: none ever is.
+        seconds: for how long, from the last failure on.
+    """
+
+    def __init__(self, clock: Clock, *, failures: int, seconds: float) -> None:
+        self._clock, self._failures, self._seconds = clock, failures, seconds
+        self._seen: OrderedDict[str, tuple[int, float]] = OrderedDict()
+
+    def is_closed(self, account: str) -> bool:
+        """Whether an account is closed now."""
+        count, last = self._seen.get(account, (0, 0.0))
+        if not self._failures or count < self._failures:
+            return False
+        if last + self._seconds > self._clock.monotonic():
+            return True
+        del self._seen[account]
+        return False
+
+    def failed(self, account: str) -> None:
+        """Count a wrong password; of accounts that don't exist too, so that they take the same time."""
+        if not self._failures or self.is_closed(account):
+            return
+        self._seen[account] = (self._seen.get(account, (0, 0.0))[0] + 1, self._clock.monotonic())
+        self._seen.move_to_end(account)
+        if len(self._seen) > MOST:
+            self._seen.popitem(last=False)
+
+    def passed(self, account: str) -> None:
+        """Forget the failures of one who got in."""
+        self._seen.pop(account, None)

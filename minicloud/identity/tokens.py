@@ -33,6 +33,9 @@ class Scope:
     id: str = ""
 
 
+SIGNED = "ec2credential"
+"""The method of tokens that a request signed with EC2 keys gave."""
+
 UNSCOPED = Scope()
 SYSTEM = Scope("system", "all")
 
@@ -60,8 +63,9 @@ class Token:
 
     @property
     def delegated(self) -> bool:
-        """Made by an application credential or a trust: rights that somebody lent out, not to be lent on."""
-        return self.application_credential_id is not None or self.trust_id is not None
+        """Made by an application credential, a trust or EC2 keys: rights that somebody lent out, not to be lent on."""
+        lent = self.application_credential_id is not None or self.trust_id is not None
+        return lent or SIGNED in self.methods
 
 
 def new_audit_id() -> str:

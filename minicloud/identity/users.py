@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import dataclasses
 import uuid
 from collections.abc import Mapping
+from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
+from minicloud.core.clock import stamp
 from minicloud.core.errors import Conflict, Forbidden, Invalid, NotFound, Unauthenticated
 from minicloud.core.store import Db
-from minicloud.identity import projects
+from minicloud.identity import projects, trusts
 from minicloud.identity.tables import GROUPS, USERS, Group, User
 from minicloud.identity.tokens import REFUSAL
 
@@ -57,19 +60,47 @@ async def create(
         home = projects.need_domain_in(db, domain_id)
         _refuse_taken_in(db, name, home.id)
         row = User(
-            uuid.uuid4().hex,
-            name,
-            home.id,
-            enabled,
-            default_project_id,
-            secret,
-            1,
-            dict(options or {}),
-            dict(extra or {}),
-        )
-        return USERS.insert(db, row)
+            uuid.uuid4().hex, name, home.id, enabled, default_project_id, secret, 1, dict(options or {}), dict(extra or {}),
+        )  # fmt: skip
+        ends = None if secret is None else _end_of_password(identity, row, own=False)
+        return USERS.insert(db, dataclasses.replace(row, password_expires_at=ends))
 
     return await identity.write(insert)
+
+
+# --- passwords -------------------------------------------------------------------------------------------------------
+
+
+def _end_of_password(identity: Identity, user: User, *, own: bool) -> str | None:
+    """When a password that is set now has to be changed: at once if somebody else set it and the operator wants that."""
+    now, options = identity.clock.now(), identity.options
+    if (
+        not own
+        and options.change_password_at_first_use
+        and not user.options.get("ignore_change_password_upon_first_use")
+    ):
+        return stamp(now)
+    return stamp(now + timedelta(days=options.password_days)) if options.password_days else None
+
+
+def expiry(user: User) -> str | None:
+    """The moment when a user's password ends, None for one that counts until it is changed."""
+    return None if user.options.get("ignore_password_expiry") else user.password_expires_at
+
+
+def refuse_expired(identity: Identity, user: User) -> None:
+    """`Unauthenticated`, for one who has just shown the right password, if it has to be changed first."""
+    ends = expiry(user)
+    if ends is not None and ends <= stamp(identity.clock.now()):
+        raise Unauthenticated(f"The password is expired and needs to be changed for user: {user.id}.")
+
+
+def is_locked_out(identity: Identity, user: User) -> bool:
+    """Whether too many wrong passwords have closed the account."""
+    return identity.lockout.is_closed(user.id) and not user.options.get("ignore_lockout_failure_attempts")
+
+
+# --- changes ---------------------------------------------------------------------------------------------------------
 
 
 def _refuse_taken_in(db: Db, name: str, domain_id: str, *, but: str = "") -> None:
@@ -100,6 +131,8 @@ async def update(identity: Identity, user_id: str, changes: Mapping[str, Any]) -
         if "password" in values:
             values.pop("password")
             values["password_hash"] = secret
+            after = dataclasses.replace(row, options=values.get("options", row.options))
+            values["password_expires_at"] = None if secret is None else _end_of_password(identity, after, own=False)
         if "password_hash" in values or values.get("enabled") is False:
             values["generation"] = row.generation + 1
         return USERS.change(db, user_id, **values)
@@ -119,8 +152,10 @@ async def change_password(identity: Identity, user_id: str, *, original: str, pa
         not await identity.passwords.matches(user.password_hash if user else None, original)
         or user is None
         or not user.enabled
+        or is_locked_out(identity, user)
     ):
         identity.throttle.failed(user_id[:64], address)
+        identity.lockout.failed(user_id[:64])
         raise Unauthenticated(REFUSAL)
     if user.options.get("lock_password"):
         raise Forbidden(f"Cannot change the password of user {user_id}: it is locked.")
@@ -135,10 +170,12 @@ async def change_password(identity: Identity, user_id: str, *, original: str, pa
             expect={"password_hash": user.password_hash},
             password_hash=secret,
             generation=user.generation + 1,
+            password_expires_at=_end_of_password(identity, user, own=True),
         )
 
     await identity.write(change)
     identity.throttle.passed(user_id[:64], address)
+    identity.lockout.passed(user_id[:64])
 
 
 async def delete(identity: Identity, user_id: str) -> None:
@@ -155,7 +192,7 @@ def delete_in(db: Db, user_id: str) -> None:
     """Remove a user's row and all that hangs on it."""
     USERS.delete(db, user_id)
     db.execute("DELETE FROM assignments WHERE actor_kind = 'user' AND actor_id = ?", (user_id,))
-    db.execute("DELETE FROM trusts WHERE ? IN (trustor_user_id, trustee_user_id)", (user_id,))
+    trusts.delete_in(db, "? IN (trustor_user_id, trustee_user_id)", (user_id,))
     for table in ("memberships", "credentials", "application_credentials", "access_rules"):
         db.execute(f"DELETE FROM {table} WHERE user_id = ?", (user_id,))
 

@@ -237,6 +237,8 @@ async def _furnish(town: Town) -> None:
         ("", "target_id"): demo.project_id,
         ("", "tag"): "blue",
         ("", "key"): "colour",
+        ("identity", "group"): "ldap",
+        ("identity", "option"): "url",
     }
 
     async def make(client: Client, path: str, parameter: str, key: str, body: dict[str, Any]) -> str:

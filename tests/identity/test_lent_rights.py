@@ -149,7 +149,6 @@ async def test_only_ones_own_can_be_lent(cloud: Cloud) -> None:
         ({"trustee_user_id": "nobody"}, 404),
         ({"expires_at": "2001-01-01T00:00:00Z"}, 400),
         ({"remaining_uses": 0}, 400),
-        ({"allow_redelegation": True}, 501),
     ):
         await cloud.demo.post(f"{V3}/OS-TRUST/trusts", {"trust": values | bad}, expect=status)
     await cloud.demo.get(f"{V3}/OS-TRUST/trusts", expect=403)
@@ -185,7 +184,6 @@ async def test_ec2_keys(cloud: Cloud) -> None:
     await cloud.demo.post(path, {"tenant_id": cloud.admin.project_id}, expect=403)
     await cloud.demo.delete(f"{path}/{keys['access']}", expect=204)
     await cloud.demo.get(f"{path}/{keys['access']}", expect=404)
-    await cloud.admin.post(f"{V3}/ec2tokens", {}, expect=404)
 
 
 async def test_policies_are_kept(cloud: Cloud) -> None:
@@ -196,3 +194,67 @@ async def test_policies_are_kept(cloud: Cloud) -> None:
     await cloud.demo.get(f"{V3}/policies", expect=403)
     await cloud.admin.delete(f"{V3}/policies/{one['id']}", expect=204)
     await cloud.admin.get(f"{V3}/policies/{one['id']}", expect=404)
+
+
+async def lend(caller: Client, taker: Client, project: str, *, expect: int = 201, **values: Any) -> dict[str, Any]:
+    body = {
+        "trustor_user_id": caller.user_id, "trustee_user_id": taker.user_id, "project_id": project,
+        "impersonation": False, "roles": [{"name": "member"}],
+    }  # fmt: skip
+    answer = await caller.post(f"{V3}/OS-TRUST/trusts", {"trust": body | values}, expect=expect)
+    return dict(answer["trust"]) if expect == 201 else {}
+
+
+@pytest.mark.parametrize("impersonation", [True, False])
+async def test_a_chain_of_trusts_gives_what_its_first_giver_has(cloud: Cloud, impersonation: bool) -> None:
+    first, second = await cloud.person("first", project="elsewhere"), await cloud.person("second", project="elsewhere")
+    project_id = cloud.demo.project_id
+    start = {"impersonation": impersonation}
+    one = await lend(cloud.demo, first, project_id, allow_redelegation=True, redelegation_count=2, **start)
+    assert (one["redelegation_count"], one["redelegated_trust_id"]) == (2, None)
+    lent = await cloud.login("first", PASSWORD, **{"OS-TRUST:trust": {"id": one["id"]}})
+    again = await lend(lent, second, project_id, allow_redelegation=True, **start)
+    assert (again["redelegation_count"], again["redelegated_trust_id"]) == (1, one["id"])
+    end = await cloud.login("second", PASSWORD, **{"OS-TRUST:trust": {"id": again["id"]}})
+    token = (await end.get(TOKENS, headers={"X-Subject-Token": end.token}))["token"]
+    assert {role["name"] for role in token["roles"]} == {"member", "reader"}
+    assert token["project"]["id"] == project_id and token["OS-TRUST:trust"]["id"] == again["id"]
+    assert token["user"]["id"] == (cloud.demo if impersonation else second).user_id
+    await lend(end, first, project_id, expect=403, allow_redelegation=True, redelegation_count=1, **start)
+    await lend(end, first, project_id, **start)
+    # whatever breaks one link breaks the end
+    await cloud.admin.patch(f"{V3}/users/{first.user_id}", {"user": {"enabled": False}}, expect=200)
+    await end.get(f"{V3}/auth/projects", expect=401)
+    await cloud.admin.patch(f"{V3}/users/{first.user_id}", {"user": {"enabled": True}}, expect=200)
+    await end.get(f"{V3}/auth/projects", expect=200)
+    await cloud.demo.delete(f"{V3}/OS-TRUST/trusts/{one['id']}", expect=204)
+    await end.get(f"{V3}/auth/projects", expect=401)
+    assert (await cloud.admin.get(f"{V3}/OS-TRUST/trusts"))["trusts"] == []
+
+
+async def test_what_is_lent_on_is_never_more(cloud: Cloud) -> None:
+    first, second = await cloud.person("first", project="elsewhere"), await cloud.person("second", project="elsewhere")
+    project_id, further = cloud.demo.project_id, {"allow_redelegation": True}
+    ends = {"expires_at": "2999-01-01T00:00:00.000000Z"}
+    await lend(cloud.demo, first, project_id, expect=403, redelegation_count=4, **further)
+    await lend(cloud.demo, first, project_id, expect=400, remaining_uses=1, **further)
+    await lend(cloud.demo, first, project_id, expect=403, redelegated_trust_id="0" * 32)
+    only = await lend(cloud.demo, first, project_id)
+    lent = await cloud.login("first", PASSWORD, **{"OS-TRUST:trust": {"id": only["id"]}})
+    await lend(lent, second, project_id, expect=403)
+    one = await lend(cloud.demo, first, project_id, roles=[{"name": "reader"}], **further, **ends)
+    assert one["redelegation_count"] == 3
+    lent = await cloud.login("first", PASSWORD, **{"OS-TRUST:trust": {"id": one["id"]}})
+    reader = {"roles": [{"name": "reader"}]}
+    for bad in (
+        {},
+        {**reader, "impersonation": True},
+        {**reader, "project_id": first.project_id},
+        {**reader, "expires_at": "3000-01-01T00:00:00.000000Z"},
+        {**reader, **further, "redelegation_count": 3},
+        {**reader, "redelegated_trust_id": only["id"]},
+        {**reader, "trustor_user_id": cloud.demo.user_id},
+    ):
+        await lend(lent, second, project_id, expect=403, **bad)
+    made = await lend(lent, second, project_id, redelegated_trust_id=one["id"], **reader)
+    assert (made["expires_at"], made["redelegation_count"]) == (one["expires_at"], 0)

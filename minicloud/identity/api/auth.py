@@ -13,7 +13,7 @@ from minicloud.api.route import Call, Listed, Reply, Route
 from minicloud.api.schema import ANY, OBJECT, OPTIONAL, REQUIRED, Field, Schema, array, micros_z, string
 from minicloud.core.errors import Forbidden, NotFound, Unauthenticated
 from minicloud.core.store import Page
-from minicloud.identity import login, scopes
+from minicloud.identity import login, scopes, users
 from minicloud.identity.api import domains, projects
 from minicloud.identity.api.fields import origin
 from minicloud.identity.api.lists import is_true
@@ -44,7 +44,7 @@ async def create_token(identity: Identity, call: Call) -> Reply:
         address=call.request.remote or "",
     )
     text = identity.text_of(token)
-    return Reply(_token_text(identity, call, identity.token_of(text)), headers={"X-Subject-Token": text})
+    return Reply(token_text(identity, call, identity.token_of(text)), headers={"X-Subject-Token": text})
 
 
 async def show_token(identity: Identity, call: Call) -> Reply:
@@ -54,7 +54,7 @@ async def show_token(identity: Identity, call: Call) -> Reply:
         identity, call, ADMIN_OR_SYSTEM_READER | ADMIN_OR_SERVICE, "identity:validate_token", expired=expired
     )
     text = call.request.headers["X-Subject-Token"]
-    return Reply(_token_text(identity, call, found), headers={"X-Subject-Token": text})
+    return Reply(token_text(identity, call, found), headers={"X-Subject-Token": text})
 
 
 async def delete_token(identity: Identity, call: Call) -> None:
@@ -102,7 +102,7 @@ def _subject(identity: Identity, call: Call, policy: Policy, rule: str, *, expir
     return found
 
 
-def _token_text(identity: Identity, call: Call, found: Rights) -> str:
+def token_text(identity: Identity, call: Call, found: Rights) -> str:
     """The answer in JSON: the catalogue, nine tenths of it, is the same for every token of a scope and encoded once."""
     text = json.dumps(_token_body(identity, found))
     if found.token.scope.kind != "unscoped" and not is_true(call, "nocatalog"):
@@ -117,7 +117,7 @@ def _token_body(identity: Identity, found: Rights) -> dict[str, Any]:
         "domain": {"id": found.home.id, "name": found.home.name},
         "id": user.id,
         "name": user.name,
-        "password_expires_at": None,
+        "password_expires_at": users.expiry(user),
     }
     body: dict[str, Any] = {
         "methods": list(token.methods),

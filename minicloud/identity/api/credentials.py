@@ -18,6 +18,7 @@ from minicloud.identity.api.fields import NAME64, NAME255, values_of
 from minicloud.identity.api.lists import page
 from minicloud.identity.api.rules import NO_DOMAIN, own_rights, sees_all
 from minicloud.identity.tables import Credential
+from minicloud.identity.tokens import SIGNED
 
 if TYPE_CHECKING:
     from minicloud.identity import Identity
@@ -49,8 +50,12 @@ async def list_credentials(identity: Identity, call: Call) -> dict[str, Any]:
 async def create_credential(identity: Identity, call: Call) -> dict[str, Any]:
     """Keep a secret, one's own unless one is an admin."""
     _refuse(call, own=call.body["user_id"] == call.ctx.user_id)
-    application_credentials.refuse_lent(identity, own_rights(identity, call).token, "create a credential")
-    return {KEY: _view(identity, call, await credentials.create(identity, **values_of(CREDENTIAL, call.body)))}
+    token = own_rights(identity, call).token
+    application_credentials.refuse_lent(identity, token, "create a credential")
+    values = values_of(CREDENTIAL, call.body)
+    if values["type"] == credentials.EC2:
+        values["blob"] = credentials.bound(values["blob"], token)
+    return {KEY: _view(identity, call, await credentials.create(identity, **values))}
 
 
 async def show_credential(identity: Identity, call: Call) -> dict[str, Any]:
@@ -107,11 +112,15 @@ async def list_ec2(identity: Identity, call: Call) -> dict[str, Any]:
 async def create_ec2(identity: Identity, call: Call) -> Reply:
     """New EC2 keys for a user in a project where they have a role."""
     user_id, project_id = call.params["user_id"], call.body["tenant_id"]
-    application_credentials.refuse_lent(identity, own_rights(identity, call).token, "create EC2 keys")
+    token = own_rights(identity, call).token
+    if token.trust_id is None or SIGNED in token.methods:
+        application_credentials.refuse_lent(identity, token, "create EC2 keys")
+    if token.delegated and token.scope.id != project_id:
+        raise Forbidden("Cannot create EC2 keys in another project than the one that the rights were lent for.")
     users.found(users.show(identity, user_id), user_id)
-    if not assignments.has_any(identity, user_id, project_id):
+    if not token.delegated and not assignments.has_any(identity, user_id, project_id):
         raise Forbidden(f"Cannot create EC2 keys: user {user_id} has no role in project {project_id}.")
-    blob = json.dumps({"access": uuid.uuid4().hex, "secret": uuid.uuid4().hex, "trust_id": None})
+    blob = credentials.bound(json.dumps({"access": uuid.uuid4().hex, "secret": uuid.uuid4().hex}), token)
     row = await credentials.create(identity, user_id=user_id, type=credentials.EC2, blob=blob, project_id=project_id)
     return Reply({KEY: _ec2_view(identity, call, row)})
 
@@ -128,7 +137,7 @@ async def delete_ec2(identity: Identity, call: Call) -> None:
 
 def _ec2_of(identity: Identity, call: Call) -> Credential:
     access = call.params["access"]
-    row = credentials.show(identity, credentials.id_for(credentials.EC2, json.dumps({"access": access})))
+    row = credentials.show(identity, credentials.id_of_access(access))
     if row is None or row.user_id != call.params["user_id"]:
         raise NotFound(f"Could not find credential: {access}.")
     return row
@@ -142,7 +151,7 @@ def _ec2_view(identity: Identity, call: Call, row: Credential) -> dict[str, Any]
         "tenant_id": row.project_id,
         "access": keys["access"],
         "secret": keys.get("secret", ""),
-        "trust_id": None,
+        "trust_id": keys.get("trust_id"),
         "links": {"self": place},
     }
 

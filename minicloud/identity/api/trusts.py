@@ -6,14 +6,15 @@ from typing import TYPE_CHECKING, Any
 
 from minicloud.api.policy import ANYONE
 from minicloud.api.route import Call, Route
-from minicloud.api.schema import ANY, OPTIONAL, REQUIRED, STRICT_BOOLEAN, Field, Schema, integer, micros_z, nullable
-from minicloud.core.errors import Forbidden, NotFound, NotImplementedHere
+from minicloud.api.schema import OPTIONAL, REQUIRED, STRICT_BOOLEAN, Field, Schema, integer, micros_z, nullable
+from minicloud.core.errors import Forbidden, NotFound
 from minicloud.identity import application_credentials, trusts
 from minicloud.identity.api.fields import MOMENT, NAME64, ROLE_REFERENCES
 from minicloud.identity.api.lists import page
 from minicloud.identity.api.roles import ROLE
 from minicloud.identity.api.rules import NO_DOMAIN, PROJECT_ONLY, own_rights, sees_all
 from minicloud.identity.tables import Trust
+from minicloud.identity.tokens import SIGNED
 
 if TYPE_CHECKING:
     from minicloud.identity import Identity
@@ -29,7 +30,7 @@ TRUST = Schema(
     Field("remaining_uses", nullable(integer(low=1, high=2**31)), create=OPTIONAL, default=None),
     Field("allow_redelegation", nullable(STRICT_BOOLEAN), create=OPTIONAL),
     Field("redelegation_count", nullable(integer(low=0, high=100)), create=OPTIONAL),
-    Field("redelegated_trust_id", ANY, create=OPTIONAL),
+    Field("redelegated_trust_id", nullable(NAME64), create=OPTIONAL),
     extra=True,
 )
 
@@ -51,9 +52,15 @@ async def create_trust(identity: Identity, call: Call) -> dict[str, Any]:
     body = call.body
     if body["trustor_user_id"] != call.ctx.user_id:
         raise Forbidden("Cannot lend what is another's: trustor_user_id must be the caller.", code=call.route.rule)
-    application_credentials.refuse_lent(identity, own_rights(identity, call).token, "create a trust")
-    if body.get("allow_redelegation") or body.get("redelegation_count") or body.get("redelegated_trust_id"):
-        raise NotImplementedHere("Cannot lend on what was lent: this cloud has no redelegation.")
+    token = own_rights(identity, call).token
+    if token.trust_id is None or SIGNED in token.methods:
+        application_credentials.refuse_lent(identity, token, "create a trust")
+    if body.get("redelegated_trust_id") not in (None, token.trust_id):
+        raise Forbidden("Cannot lend on from a trust with another token than one that it gave.", code=call.route.rule)
+    most = identity.options.trust_redelegations if token.trust_id is None else _left(identity, token.trust_id)
+    wanted = most if body.get("redelegation_count") is None else body["redelegation_count"]
+    if body.get("allow_redelegation") and token.trust_id is None and wanted > most:
+        raise Forbidden(f"Cannot allow a trust to be lent on {wanted} times: {most} is the most.")
     row = await trusts.create(
         identity,
         trustor_id=body["trustor_user_id"],
@@ -63,8 +70,15 @@ async def create_trust(identity: Identity, call: Call) -> dict[str, Any]:
         impersonation=body["impersonation"],
         expires_at=body["expires_at"],
         remaining_uses=body["remaining_uses"],
+        redelegations=wanted if body.get("allow_redelegation") else 0,
+        source_id=token.trust_id,
     )
     return {"trust": _view(identity, call, row)}
+
+
+def _left(identity: Identity, trust_id: str) -> int:
+    """How often what is lent on from a trust may be lent on again."""
+    return max(trusts.show(identity, trust_id).redelegation_count - 1, 0)
 
 
 async def show_trust(identity: Identity, call: Call) -> dict[str, Any]:
@@ -119,8 +133,8 @@ def _view(identity: Identity, call: Call, row: Trust, *, whole: bool = True) -> 
         "expires_at": micros_z(row.expires_at),
         "deleted_at": None,
         "remaining_uses": row.remaining_uses,
-        "redelegation_count": 0,
-        "redelegated_trust_id": None,
+        "redelegation_count": row.redelegation_count,
+        "redelegated_trust_id": row.redelegated_trust_id,
         "links": {"self": place},
     }
     if whole:

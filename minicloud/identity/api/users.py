@@ -18,12 +18,18 @@ from minicloud.identity.tables import User
 if TYPE_CHECKING:
     from minicloud.identity import Identity
 
+SWITCHES = (
+    "ignore_change_password_upon_first_use",
+    "ignore_lockout_failure_attempts",
+    "ignore_password_expiry",
+    "lock_password",
+    "multi_factor_auth_enabled",
+)
 OPTIONS = Type(
     {
         "type": "object",
         "properties": {
-            "lock_password": {"type": ["boolean", "null"]},
-            "multi_factor_auth_enabled": {"type": ["boolean", "null"]},
+            **{name: {"type": ["boolean", "null"]} for name in SWITCHES},
             "multi_factor_auth_rules": {
                 "type": ["array", "null"],
                 "maxItems": 16,
@@ -57,7 +63,7 @@ USER = Schema(
         update=OPTIONAL,
     ),
     Field("password", nullable(PASSWORD), create=OPTIONAL, update=OPTIONAL),
-    Field("password_expires_at", nullable(string()), attr=lambda row, call: None, out=True),
+    Field("password_expires_at", nullable(string()), attr=lambda row, call: users.expiry(row), out=True),
     Field("options", OPTIONS, out=True, create=OPTIONAL, update=OPTIONAL),
     links("users"),
     extra=True,
