@@ -6,6 +6,7 @@ A request goes the same way everywhere: token, microversion, body, policy, schem
 
 from __future__ import annotations
 
+import contextlib
 from collections import defaultdict
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -20,7 +21,9 @@ from minicloud.api.route import Call, Route
 from minicloud.api.versions import Version, within
 from minicloud.core.context import Context
 from minicloud.core.errors import Forbidden, Invalid, MinicloudError, NotFound
+from minicloud.core.reserve import urgent
 
+ORDINARY = contextlib.nullcontext()
 Authenticated = Callable[[Dialect, web.BaseRequest, str], Context]
 """(dialect, request, request id) -> who asks; raises `Unauthenticated` or `Forbidden`."""
 
@@ -117,7 +120,8 @@ class Endpoint:
         if route.body is not None:
             await route.body.prepare(route.mode, version)
             bulk = incoming.read_body(call, body)
-        result = await route.handler(self.service, call)
+        with urgent() if route.method == "DELETE" else ORDINARY:  # a full disk must not refuse to be made emptier
+            result = await route.handler(self.service, call)
         seen.headers = call.headers
         return outgoing.answer_of(call, result, bulk)
 

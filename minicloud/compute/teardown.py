@@ -41,7 +41,8 @@ async def accept(compute: Compute, ctx: Context, server_id: str) -> None:
 async def run(compute: Compute, op: Operation) -> None:
     """Machine, ports, volumes, files, claim, row: gone, in this order."""
     server = compute.row_of(op.subject)
-    await insist(compute.remove_domain, server.id)
+    if server.placed:  # one that never got to this host, or was taken back, can go without the hypervisor
+        await insist(compute.remove_domain, server.id)
     for port_id in {nic["port_id"] for nic in server.nics} | {port.id for port in compute.network.ports_of(server.id)}:
         await insist(compute.network.unplug, port_id, server.id)
     for device in compute.devices_of(server.id):

@@ -38,6 +38,7 @@ from tenacity import (
 from minicloud.core.clock import Clock, stamp
 from minicloud.core.context import Context
 from minicloud.core.errors import Conflict, Failure, Interrupted, MinicloudError, Unavailable
+from minicloud.core.reserve import urgent
 from minicloud.core.store import Db, Store, Table
 from minicloud.core.trace import Tracer, render_call
 
@@ -314,7 +315,8 @@ class Operations:
             with self._tracer.operation(operation.ctx.request_id, operation.subject, operation.kind) as work:
                 error: MinicloudError | None = None
                 try:
-                    await kind.run(operation)
+                    with urgent() if kind.after_crash is AfterCrash.REDO else contextlib.nullcontext():
+                        await kind.run(operation)
                 except asyncio.CancelledError:
                     return  # the daemon stops: the next boot treats this as a crash
                 except MinicloudError as known:
@@ -348,7 +350,7 @@ class Operations:
         call = getattr(self._services[owner], method)
         try:
             async for attempt in _tries(retry_if_exception_type(Exception), kind=operation.kind, call=record.call):
-                with attempt:
+                with attempt, urgent():
                     await call(*record.arguments)
         except Exception:
             log.exception("an undo failed for good", kind=operation.kind, call=record.call)
@@ -387,7 +389,8 @@ class Operations:
             wait=wait_exponential(WRITE_PAUSE, max=WRITE_PAUSE_MOST),
             before_sleep=lambda state: log.error("the journal waits for the database", tries=state.attempt_number),
         )
-        return await tries(self._store.write, fn, *args, **kwargs)
+        with urgent():
+            return await tries(self._store.write, fn, *args, **kwargs)
 
     def _forget(self, operation: Operation) -> None:
         running = self._running.get(operation.subject)

@@ -3,7 +3,8 @@
 `await store.write(fn, ...)` runs `fn(db, ...)` on the writer's thread in one transaction. The function is plain and
 cannot await, so no transaction is ever held across I/O, and one that spans several services is just a function that
 calls theirs (names ending in `_in`, `db` first). A reply means durable: writes that wait together share one fsync,
-but none is answered before it. `store.read(fn, ...)` runs on the loop's own read-only connection and takes
+but none is answered before it. On a full disk only what ends or removes something is still written (`reserve.py`).
+`store.read(fn, ...)` runs on the loop's own read-only connection and takes
 microseconds; `await store.scan(fn, ...)` is for long reads, on a thread.
 
 Only the writer's connection writes and checkpoints (SQLite before 3.51.3 can lose a reset WAL otherwise).
@@ -32,6 +33,7 @@ from sqlite_utils import Database
 from sqlite_utils.migrations import Migrations
 
 from minicloud.core.errors import Conflict, Invalid, NotFound, Unavailable
+from minicloud.core.reserve import ROOM, Reserve, is_urgent
 
 log = structlog.get_logger(__name__)
 
@@ -63,8 +65,13 @@ class _Job:
     run: Callable[[Db], Any]
     done: asyncio.Future[Any]
     loop: asyncio.AbstractEventLoop
+    urgent: bool
     result: Any = None
     error: BaseException | None = None
+
+
+_Waiting = list[tuple[Callable[..., object], tuple[Any, ...]]]
+"""Calls for after the commit."""
 
 
 class Store:
@@ -72,15 +79,17 @@ class Store:
 
     Args:
         path: the file; its folder exists. A second daemon on the same file is kept away by `daemon.py`'s lock.
+        room: bytes on the disk that are kept for a time when there are none, see `reserve.py`.
     """
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, *, room: int = ROOM) -> None:
         self.path = path
         self._jobs: queue.SimpleQueue[_Job | None] = queue.SimpleQueue()
         self._thread: threading.Thread | None = None
         self._reader: Db | None = None
         self._scanners = concurrent.futures.ThreadPoolExecutor(2, "store-scan")
         self._broken: str | None = None
+        self._reserve = Reserve(path.with_suffix(".reserve"), room=room)
 
     def open(self, migrations: Iterable[Migrations]) -> None:
         """Make or migrate the file, then start the writer. Blocks for some milliseconds; called before serving.
@@ -108,6 +117,7 @@ class Store:
             if isinstance(error, sqlite3.DatabaseError):
                 raise Unavailable(f"Cannot use the database {self.path}: {error}.") from error
             raise
+        self._reserve.take()
         self._thread = threading.Thread(target=self._write_forever, args=(writer,), name="store-write", daemon=True)
         self._thread.start()
         self._reader = self._connect(read_only=True)
@@ -145,7 +155,7 @@ class Store:
         file can't be written; then nothing is changed.
         """
         loop = asyncio.get_running_loop()
-        job = _Job(lambda db: fn(db, *args, **kwargs), loop.create_future(), loop)
+        job = _Job(lambda db: fn(db, *args, **kwargs), loop.create_future(), loop, is_urgent())
         if self._broken:
             raise Unavailable(self._broken, retry_after=5)
         self._jobs.put(job)
@@ -206,41 +216,88 @@ class Store:
         db.close()
 
     def _commit(self, db: Db, jobs: Sequence[_Job]) -> None:
-        waiting: list[tuple[Callable[..., object], tuple[Any, ...]]] = []
+        """Write a batch and answer it. On a full disk what is not urgent is refused, until the reserve is whole again."""
+        waiting: _Waiting = []
+        written = jobs
+        if not self._reserve.held and not self._reserve.take():
+            written = _without_the_ordinary(jobs)
         try:
-            db.execute("BEGIN IMMEDIATE")
-            for job in jobs:
-                db.waiting = []
-                db.execute("SAVEPOINT one")
-                try:
-                    job.result = job.run(db)
-                    db.execute("RELEASE one")
-                    waiting += db.waiting
-                except sqlite3.OperationalError:
-                    raise  # the file itself is in trouble: the whole batch fails
-                except BaseException as error:
-                    job.error = error
-                    db.execute("ROLLBACK TO one")
-                    db.execute("RELEASE one")
-            db.execute("COMMIT")
+            waiting = _transact(db, written)
         except sqlite3.Error as error:
-            waiting = []
-            with contextlib.suppress(sqlite3.Error):
-                db.execute("ROLLBACK")
-            if "syntax" in str(error) or "no such" in str(error):  # a bug of ours, not the disk's
-                failure: BaseException = error
+            if _is_full(error) and self._reserve.held:
+                self._reserve.give_up()
+                written = _without_the_ordinary(written)
+                waiting = self._commit_urgent(db, written)
             else:
-                log.error("the database cannot be written", error=str(error))
-                failure = Unavailable("Cannot save this: the database cannot be written now.", retry_after=5)
-            for job in jobs:
-                job.error = job.error or failure
+                _fail(written, error)
         try:
             jobs[0].loop.call_soon_threadsafe(_answer, jobs, waiting)
         except RuntimeError:  # the loop is closed: nobody waits any more
             log.warning("a transaction ended after the loop", jobs=len(jobs))
 
+    def _commit_urgent(self, db: Db, jobs: Sequence[_Job]) -> _Waiting:
+        log.error("the disk is full: only what ends or removes something is written from now on", path=str(self.path))
+        try:
+            return _transact(db, jobs)
+        except sqlite3.Error as error:
+            _fail(jobs, error)
+            return []
 
-def _answer(jobs: Sequence[_Job], waiting: Sequence[tuple[Callable[..., object], tuple[Any, ...]]]) -> None:
+
+def _transact(db: Db, jobs: Sequence[_Job]) -> _Waiting:
+    """One transaction for all; the error of a single one is its own, an error of the file (raised) is everybody's."""
+    waiting: _Waiting = []
+    if not jobs:
+        return waiting
+    try:
+        db.execute("BEGIN IMMEDIATE")
+        for job in jobs:
+            db.waiting = []
+            db.execute("SAVEPOINT one")
+            try:
+                job.result = job.run(db)
+                db.execute("RELEASE one")
+                waiting += db.waiting
+            except sqlite3.OperationalError:
+                raise  # the file itself is in trouble: the whole batch fails
+            except BaseException as error:
+                job.error = error
+                db.execute("ROLLBACK TO one")
+                db.execute("RELEASE one")
+        db.execute("COMMIT")
+    except sqlite3.Error:
+        with contextlib.suppress(sqlite3.Error):
+            db.execute("ROLLBACK")
+        raise
+    return waiting
+
+
+def _fail(jobs: Sequence[_Job], error: sqlite3.Error) -> None:
+    if "syntax" in str(error) or "no such" in str(error):  # a bug of ours, not the disk's
+        failure: BaseException = error
+    else:
+        log.error("the database cannot be written", error=str(error))
+        failure = Unavailable("Cannot save this: the database cannot be written now.", retry_after=5)
+    for job in jobs:
+        job.error = job.error or failure
+
+
+def _without_the_ordinary(jobs: Sequence[_Job]) -> list[_Job]:
+    """Those that are urgent; the others are refused."""
+    for job in jobs:
+        if not job.urgent:
+            job.error = Unavailable(
+                "Cannot save this: the host's disk is full; delete something first.", retry_after=60
+            )
+    return [job for job in jobs if job.urgent]
+
+
+def _is_full(error: sqlite3.Error) -> bool:
+    """Whether SQLite lacked room; for its index in shared memory it says so as an I/O error."""
+    return getattr(error, "sqlite_errorcode", 0) & 0xFF in (sqlite3.SQLITE_FULL, sqlite3.SQLITE_IOERR)
+
+
+def _answer(jobs: Sequence[_Job], waiting: _Waiting) -> None:
     for call, args in waiting:
         try:
             call(*args)

@@ -20,12 +20,15 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple, TypeVar
 
+import structlog
 from sqlite_utils import Database
 from sqlite_utils.migrations import Migrations
 
 from minicloud.core.clock import Clock, stamp
+from minicloud.core.errors import Unavailable
 from minicloud.core.store import Db, Store, Table
 
+log = structlog.get_logger(__name__)
 SPANS_KEPT = 20_000
 DECISIONS_KEPT = 5_000
 REQUESTS_KEPT = 256
@@ -243,7 +246,7 @@ class Tracer:
             db.execute("DELETE FROM spans WHERE id <= (SELECT max(id) FROM spans) - ?", (SPANS_KEPT,))
 
         if steps:
-            await self._store.write(keep)
+            await self._keep(keep)
 
     async def happened(self, subject: str, service: str, step: str, *, detail: str = "", request_id: str = "") -> None:
         """Keep one thing that a guest or the host did by itself (took its lease, asked for its metadata), once."""
@@ -256,7 +259,14 @@ class Tracer:
                 (request_id, subject, service, step, self._clock.now().timestamp(), detail[:DETAIL_LIMIT]),
             )
 
-        await self._store.write(keep)
+        await self._keep(keep)
+
+    async def _keep(self, keep: Callable[[Db], None]) -> None:
+        """What is told here explains the work; where it can't be kept the work goes on all the same."""
+        try:
+            await self._store.write(keep)
+        except Unavailable as failure:
+            log.warning("a trace is lost", error=failure.message)
 
     def spans(self, subject: str) -> list[Span]:
         """Everything known of a subject ("server/5f3c..."), in the order in which it began."""
@@ -273,7 +283,7 @@ class Tracer:
             )
             db.execute("DELETE FROM decisions WHERE id <= (SELECT max(id) FROM decisions) - ?", (DECISIONS_KEPT,))
 
-        await self._store.write(keep)
+        await self._keep(keep)
 
     def decisions(self, about: str) -> list[Decision]:
         """Decisions about a subject or of a request, oldest first."""

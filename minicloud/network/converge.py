@@ -256,7 +256,8 @@ class Converge:
                 detail=getattr(failure, "detail", ""),
             )
             await self._service.store.write(_tell, kind, key, False)
-            self._service.reconciler.wake()
+            for one in self._service.reconcilers():
+                one.wake()
             return
         if self._service.store.read(_is_told_down, kind, key):
             await self._service.store.write(_tell, kind, key, True)
