@@ -17,6 +17,7 @@ from typing import Any
 import structlog
 
 from minicloud.compute import (
+    actions,
     attach,
     domain,
     guests,
@@ -46,7 +47,7 @@ from minicloud.identity import Identity
 from minicloud.image import Image
 from minicloud.network import Network, Nic, PortInfo
 from minicloud.placement import Placement
-from minicloud.volume import Volume
+from minicloud.volume import Volume, VolumeExtended
 
 __all__ = ["EC2_VERSIONS", "VERSIONS", "Compute", "GuestFacts", "Server", "ec2_meta_data", "openstack_files"]
 log = structlog.get_logger(__name__)
@@ -108,6 +109,7 @@ class Compute:
     async def start(self) -> None:
         """Listen to the hypervisor; note our service records."""
         self.hypervisor.on_event(self._observe)
+        self.events.subscribe_in(VolumeExtended, partial(actions.volume_extended_in, self))
         await services.begin(self)
 
     async def stop(self) -> None:

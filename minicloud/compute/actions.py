@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from minicloud.compute.tables import INSTANCE_ACTIONS, InstanceAction, Server
+from minicloud.compute.tables import INSTANCE_ACTIONS, SERVERS, InstanceAction, Server
 from minicloud.core.context import Context
 from minicloud.core.errors import NotFound
 from minicloud.core.store import Db
+from minicloud.volume import VolumeExtended
 
 if TYPE_CHECKING:
     from minicloud.compute import Compute
@@ -32,6 +33,14 @@ def finish_in(db: Db, ctx: Context, server_id: str, event: str, now: str, *, err
         "result": "Success" if error is None else "Error", "details": error,
     }  # fmt: skip
     INSTANCE_ACTIONS.change(db, row.id, updated_at=now, events=[*row.events, told], message="Error" if error else None)
+
+
+def volume_extended_in(compute: Compute, db: Db, fact: VolumeExtended) -> None:
+    """Note that a volume of the server was made larger, or why it was not."""
+    server = SERVERS.get(db, fact.server_id)
+    if server is not None and not server.deleted:
+        begin_in(db, fact.ctx, server, "extend_volume", fact.started_at)
+        finish_in(db, fact.ctx, server.id, "compute_extend_volume", compute.now(), error=fact.error)
 
 
 def listed(compute: Compute, server_id: str) -> list[InstanceAction]:

@@ -1,7 +1,8 @@
 """Facts: something low tells whoever cares that something happened, after it is durable.
 
 A fact is a frozen dataclass published inside a transaction; subscribers are called on the loop once the transaction is
-committed, and never if it is rolled back. Facts inform, they do not veto.
+committed, and never if it is rolled back. Those that keep rows of their own about it subscribe within the transaction:
+what both sides write holds or falls together. Facts inform, they do not veto.
 """
 
 from __future__ import annotations
@@ -23,13 +24,20 @@ class Events:
 
     def __init__(self) -> None:
         self._subscribers: dict[type, list[Callable[[Any], None]]] = defaultdict(list)
+        self._writers: dict[type, list[Callable[[Db, Any], None]]] = defaultdict(list)
 
     def subscribe(self, kind: type[Fact], call: Callable[[Fact], None]) -> None:
         """Have `call(fact)` run on the loop for each fact of this kind; it must not block (start a task)."""
         self._subscribers[kind].append(call)
 
+    def subscribe_in(self, kind: type[Fact], call: Callable[[Db, Fact], None]) -> None:
+        """Have `call(db, fact)` run within the transaction that publishes a fact of this kind."""
+        self._writers[kind].append(call)
+
     def publish_in(self, db: Db, fact: object) -> None:
-        """Tell a fact when the transaction of `db` is durable."""
+        """Tell a fact when the transaction of `db` is durable; those who write about it are told at once."""
+        for call in self._writers[type(fact)]:
+            call(db, fact)
         db.after_commit(self.tell, fact)
 
     def tell(self, fact: object) -> None:

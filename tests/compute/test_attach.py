@@ -148,3 +148,21 @@ async def test_old_clients_give_a_server_one_more_address_and_take_it_back(yard:
     await yard.act(server_id, {"addFixedIp": {"networkId": yard.network_id}}, expect=404, version="2.44")
     await yard.act(server_id, {"removeFixedIp": {"address": both[1]}}, expect=400, version="2.43")
     await yard.act(server_id, {"addFixedIp": {"networkId": server_id}}, expect=400, version="2.43")
+
+
+async def test_a_volume_that_grows_under_a_server_stands_in_its_history(yard: Yard) -> None:
+    server_id, volume_id = await yard.launch(), await yard.volume()
+    path = f"{SERVERS}/{server_id}/os-volume_attachments"
+    await yard.demo.post(path, {"volumeAttachment": {"volumeId": volume_id}}, expect=200)
+    grow = f"/volume/v3/{yard.demo.project_id}/volumes/{volume_id}/action"
+    in_use = {"OpenStack-API-Version": "volume 3.42"}
+    for size, result in ((2, "Success"), (3, "Error")):
+        if result == "Error":
+            yard.cloud.world.fail("hypervisor.resize_disk")
+        await yard.demo.post(grow, {"os-extend": {"new_size": size}}, expect=202, headers=in_use)
+        await yard.cloud.daemon.operations.settled(f"volume/{volume_id}")
+        history = f"{SERVERS}/{server_id}/os-instance-actions"
+        latest = (await yard.demo.get(history))["instanceActions"][0]
+        assert latest["action"] == "extend_volume"
+        told = (await yard.demo.get(f"{history}/{latest['request_id']}", headers=NEWEST))["instanceAction"]
+        assert [(one["event"], one["result"]) for one in told["events"]] == [("compute_extend_volume", result)]
