@@ -6,25 +6,25 @@ import uuid
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
-from minicloud.core.errors import Conflict, Forbidden, NotFound
+from minicloud.core.errors import Conflict, Forbidden
 from minicloud.core.store import Db
 from minicloud.identity import groups, projects, roles, users
-from minicloud.identity.tables import DEFAULT_DOMAIN, GROUPS, PROJECTS, ROLES, USERS, Project
+from minicloud.identity.nouns import Noun, refuse_immutable
+from minicloud.identity.projects import DOMAIN
+from minicloud.identity.tables import DEFAULT_DOMAIN, PROJECTS, Project
 
 if TYPE_CHECKING:
     from minicloud.identity import Identity
 
 
-def show(identity: Identity, domain_id: str) -> Project | None:
+def need(identity: Identity, domain_id: str) -> Project:
+    """A domain; `NotFound` for none."""
+    return identity.store.read(projects.need_domain_in, domain_id)
+
+
+def seek(identity: Identity, domain_id: str) -> Project | None:
     """A domain, if there is one with this id."""
     return identity.store.read(PROJECTS.first, "id = ? AND is_domain = 1", (domain_id,))
-
-
-def found(domain: Project | None, domain_id: str) -> Project:
-    """That domain; `NotFound` for none."""
-    if domain is None:
-        raise NotFound(f"Could not find domain: {domain_id}.")
-    return domain
 
 
 def listed(identity: Identity) -> list[Project]:
@@ -46,7 +46,7 @@ async def create(
     """A new domain, with an id of the caller's choice if one is given; `Conflict` if name or id is taken."""
 
     def insert(db: Db) -> Project:
-        projects.refuse_taken_in(db, name, None)
+        DOMAIN.refuse_taken_in(db, name, None)
         if domain_id is not None and PROJECTS.get(db, domain_id) is not None:
             raise Conflict(f"Cannot create domain {domain_id}: there is one with that id.")
         row = Project(
@@ -59,29 +59,27 @@ async def create(
 
 
 async def update(identity: Identity, domain_id: str, changes: Mapping[str, Any]) -> Project:
-    """Change a domain; a disabled one lets nobody in. Raises like `projects.update`."""
-    found(show(identity, domain_id), domain_id)
+    """Change a domain; a disabled one lets nobody in. Raises what changes of projects do."""
+    need(identity, domain_id)
     if domain_id == DEFAULT_DOMAIN and changes.get("enabled") is False:
         raise Forbidden("Cannot disable the domain default: nobody could log in any more.")
-    return await projects.update(identity, domain_id, changes)
+    return await DOMAIN.update(identity, domain_id, changes)
 
 
 async def delete(identity: Identity, domain_id: str) -> None:
     """Remove a domain with its projects, users, groups and roles; `Forbidden` while it is enabled."""
 
     def remove(db: Db) -> None:
-        domain = found(PROJECTS.first(db, "id = ? AND is_domain = 1", (domain_id,)), domain_id)
+        domain = projects.need_domain_in(db, domain_id)
         if domain.enabled:
             raise Forbidden(f"Cannot delete domain {domain_id}: it is enabled; disable it first.")
-        projects.refuse_immutable(domain.options, None, f"domain {domain_id}")
+        refuse_immutable(domain.options, None, f"domain {domain_id}")
         for project in PROJECTS.where(db, "domain_id = ?", (domain_id,)):
             projects.delete_in(identity, db, project.id)
-        for user in USERS.where(db, "domain_id = ?", (domain_id,)):
-            users.delete_in(db, user.id)
-        for group in GROUPS.where(db, "domain_id = ?", (domain_id,)):
-            groups.delete_in(db, group.id)
-        for role in ROLES.where(db, "domain_id = ?", (domain_id,)):
-            roles.delete_in(db, role.id)
+        nouns: tuple[Noun[Any], ...] = (users.USER, groups.GROUP, roles.ROLE)
+        for noun in nouns:
+            for row in noun.table.where(db, "domain_id = ?", (domain_id,)):
+                noun.delete_in(db, row)
         projects.delete_in(identity, db, domain_id)
 
     await identity.write(remove)

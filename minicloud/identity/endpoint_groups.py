@@ -102,7 +102,7 @@ def projects_of_endpoint(db: Db, endpoint_id: str) -> list[Project]:
 
 def _place_in(db: Db, project_id: str, noun: str, key: str) -> str:
     """The table and condition of one association; `NotFound` if either side of it is missing."""
-    projects.found(PROJECTS.get(db, project_id), project_id)
+    projects.PROJECT.need_in(db, project_id)
     if noun == "endpoint":
         ENDPOINT.need_in(db, key)
     else:

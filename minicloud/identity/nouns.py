@@ -10,7 +10,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
-from minicloud.core.errors import NotFound
+from minicloud.core.errors import Conflict, Forbidden, Invalid, NotFound
 from minicloud.core.store import Db, Table
 
 if TYPE_CHECKING:
@@ -65,23 +65,67 @@ class Noun(Generic[Row]):
         """The same, inside a transaction."""
         return self.found(self.table.get(db, key), key)
 
+    def change_in(self, db: Db, key: str, changes: Mapping[str, Any]) -> Row:
+        """Change attributes inside a transaction, see `update`."""
+        row, values = self.need_in(db, key), dict(changes)
+        self.check(db, row, values)
+        if "options" in values:
+            values["options"] = merged(getattr(row, "options"), values["options"])  # noqa: B009 - some nouns have none
+        if "extra" in values:
+            values["extra"] = {**getattr(row, "extra"), **values["extra"]}  # noqa: B009
+        return self.table.change(db, key, **values)
+
     async def update(self, identity: Identity, key: str, changes: Mapping[str, Any]) -> Row:
-        """Change attributes; `extra` is merged into what is there. `NotFound` for none, and whatever `check` raises."""
+        """Change attributes; `extra` and `options` are merged into what is there. `NotFound` for none, and whatever `check` raises."""
+        return await identity.write(self.change_in, key, changes)
 
-        def change(db: Db) -> Row:
-            row, values = self.need_in(db, key), dict(changes)
-            self.check(db, row, values)
-            if "extra" in values:
-                values["extra"] = {**getattr(row, "extra"), **values["extra"]}  # noqa: B009 - rows of some nouns have none
-            return self.table.change(db, key, **values)
-
-        return await identity.write(change)
+    def delete_in(self, db: Db, row: Row) -> None:
+        """Remove a row and what hangs on it, inside a transaction."""
+        self.sweep(db, row)
+        self.table.delete(db, getattr(row, self.table.key))
 
     async def delete(self, identity: Identity, key: str) -> None:
         """Remove one and what hangs on it. `NotFound` for none, and whatever `sweep` raises."""
 
         def remove(db: Db) -> None:
-            self.sweep(db, self.need_in(db, key))
-            self.table.delete(db, key)
+            self.delete_in(db, self.need_in(db, key))
 
         await identity.write(remove)
+
+    # --- nouns that live in a domain and have a name of their own there -----------------------------------------------
+
+    def listed_in(self, identity: Identity, domain_id: str | None) -> list[Row]:
+        """Those of one domain, or all."""
+        if domain_id is None:
+            return self.listed(identity)
+        return self.listed(identity, "domain_id = ?", (domain_id,))
+
+    def refuse_taken_in(self, db: Db, name: str, domain_id: str | None, *, but: str = "") -> None:
+        """`Conflict` if another one of the domain (of none, for None) has that name."""
+        same = "coalesce(domain_id, '') = ? AND name = ? AND id != ?"
+        found = db.execute(f"SELECT id FROM {self.table.name} WHERE {same}", (domain_id or "", name, but)).fetchone()
+        if found is not None:
+            raise Conflict(f"Cannot use the name {name}: {self.name} {found[0]} has it.")
+
+    def stay_in(self, db: Db, row: Any, changes: dict[str, Any]) -> None:
+        """`Invalid` for a change to another domain, `Conflict` for a name that is taken."""
+        if changes.pop("domain_id", row.domain_id) != row.domain_id:
+            raise Invalid(f"Cannot move {self.name} {row.id} to another domain.")
+        if "name" in changes:
+            self.refuse_taken_in(db, changes["name"], row.domain_id, but=row.id)
+
+
+def merged(options: Mapping[str, Any], changes: Mapping[str, Any]) -> dict[str, Any]:
+    """Options after a change; None takes one away."""
+    return {name: value for name, value in {**options, **changes}.items() if value is not None}
+
+
+def refuse_immutable(options: Mapping[str, Any], changes: Mapping[str, Any] | None, noun: str) -> None:
+    """`Forbidden` for a change (None: a delete) of a thing with the option `immutable`, unless it takes that option off."""
+    if not options.get("immutable"):
+        return
+    lifts = (
+        changes is not None and set(changes) == {"options"} and not (changes["options"] or {}).get("immutable", True)
+    )
+    if not lifts:
+        raise Forbidden(f"Cannot change {noun}: it is immutable; set its option immutable to false first.")

@@ -8,9 +8,10 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from minicloud.core.context import Context
-from minicloud.core.errors import Conflict, Forbidden, Invalid, NotFound
+from minicloud.core.errors import Forbidden, Invalid, NotFound
 from minicloud.core.store import Db
 from minicloud.identity import rights
+from minicloud.identity.nouns import Noun, refuse_immutable
 from minicloud.identity.tables import DEFAULT_DOMAIN, PROJECTS, Project
 
 if TYPE_CHECKING:
@@ -33,24 +34,33 @@ def home_of(ctx: Context, told: str | None) -> str:
     return told or ctx.domain_id or (ctx.project_domain_id if ctx.project_id else "") or DEFAULT_DOMAIN
 
 
-def show(identity: Identity, project_id: str) -> Project | None:
-    """A project or domain; the caller refuses who may not see it and then calls `found`."""
-    return identity.store.read(PROJECTS.get, project_id)
-
-
-def found(project: Project | None, project_id: str) -> Project:
-    """That project; `NotFound` for none."""
-    if project is None:
-        raise NotFound(f"Could not find project: {project_id}.")
-    return project
-
-
 def need_domain_in(db: Db, domain_id: str) -> Project:
     """The domain that a new thing names; `NotFound` if there is none."""
     domain = PROJECTS.first(db, "id = ? AND is_domain = 1", (domain_id,))
     if domain is None:
         raise NotFound(f"Could not find domain: {domain_id}.")
     return domain
+
+
+def _check(db: Db, row: Project, changes: dict[str, Any]) -> None:
+    """Refuse another domain or parent, what is immutable, and disabling above or enabling below what is otherwise."""
+    if changes.pop("parent_id", row.parent_id) != row.parent_id:
+        raise Forbidden(f"Cannot move project {row.id} below another parent.")
+    if changes.pop("is_domain", row.is_domain) != row.is_domain:
+        raise Invalid(f"Cannot turn project {row.id} into a domain, or back.")
+    refuse_immutable(row.options, changes, f"project {row.id}")
+    (DOMAIN if row.is_domain else PROJECT).stay_in(db, row, changes)
+    closing = changes.get("enabled") is False and not row.is_domain
+    if closing and PROJECTS.first(db, "parent_id = ? AND enabled = 1", (row.id,)):
+        raise Forbidden(f"Cannot disable project {row.id}: projects below it are enabled.")
+    parent = PROJECTS.get(db, row.parent_id)
+    if changes.get("enabled") is True and parent is not None and not parent.enabled:
+        raise Forbidden(f"Cannot enable project {row.id}: the one above it is disabled.")
+
+
+PROJECT = Noun(PROJECTS, "project", order="name, id", check=_check)
+DOMAIN = Noun(PROJECTS, "domain", order="name", check=_check)
+"""The same rows; messages tell them apart."""
 
 
 async def create(
@@ -85,7 +95,7 @@ async def create(
             raise Forbidden(f"Cannot create a project below {parent.id}: that is disabled.")
         if len(rights.ancestors(db, parent)) >= DEEPEST:
             raise Forbidden(f"Cannot create a project below {parent.id}: there may be {DEEPEST} levels at most.")
-        refuse_taken_in(db, name, home.id)
+        PROJECT.refuse_taken_in(db, name, home.id)
         row = Project(
             uuid.uuid4().hex,
             name,
@@ -103,64 +113,6 @@ async def create(
     return await identity.write(insert)
 
 
-def refuse_taken_in(db: Db, name: str, domain_id: str | None, *, but: str = "") -> None:
-    """`Conflict` if another project of the domain (another domain, for None) has that name."""
-    other = PROJECTS.first(db, "coalesce(domain_id, '') = ? AND name = ? AND id != ?", (domain_id or "", name, but))
-    if other is not None:
-        noun = "project" if domain_id else "domain"
-        raise Conflict(f"Cannot use the name {name}: {noun} {other.id} has it.")
-
-
-async def update(identity: Identity, project_id: str, changes: Mapping[str, Any]) -> Project:
-    """Change a project or domain; `extra` in the changes is merged.
-
-    Raises:
-        Invalid: another domain. Forbidden: another parent, an immutable one, disabling above enabled projects. Conflict: the name.
-    """
-
-    def change(db: Db) -> Project:
-        row = found(PROJECTS.get(db, project_id), project_id)
-        values = dict(changes)
-        if values.pop("domain_id", row.domain_id) != row.domain_id:
-            raise Invalid(f"Cannot move project {project_id} to another domain.")
-        if values.pop("parent_id", row.parent_id) != row.parent_id:
-            raise Forbidden(f"Cannot move project {project_id} below another parent.")
-        if values.pop("is_domain", row.is_domain) != row.is_domain:
-            raise Invalid(f"Cannot turn project {project_id} into a domain, or back.")
-        refuse_immutable(row.options, values, f"project {project_id}")
-        if "name" in values:
-            refuse_taken_in(db, values["name"], row.domain_id, but=row.id)
-        closing = values.get("enabled") is False and not row.is_domain
-        if closing and PROJECTS.first(db, "parent_id = ? AND enabled = 1", (project_id,)):
-            raise Forbidden(f"Cannot disable project {project_id}: projects below it are enabled.")
-        above = PROJECTS.get(db, row.parent_id)
-        if values.get("enabled") is True and above is not None and not above.enabled:
-            raise Forbidden(f"Cannot enable project {project_id}: the one above it is disabled.")
-        if "options" in values:
-            values["options"] = merged(row.options, values["options"])
-        if "extra" in values:
-            values["extra"] = {**row.extra, **values["extra"]}
-        return PROJECTS.change(db, project_id, **values)
-
-    return await identity.write(change)
-
-
-def refuse_immutable(options: Mapping[str, Any], changes: Mapping[str, Any] | None, noun: str) -> None:
-    """`Forbidden` for a change (None: a delete) of a thing with the option `immutable`, unless it takes that option off."""
-    if not options.get("immutable"):
-        return
-    lifts = (
-        changes is not None and set(changes) == {"options"} and not (changes["options"] or {}).get("immutable", True)
-    )
-    if not lifts:
-        raise Forbidden(f"Cannot change {noun}: it is immutable; set its option immutable to false first.")
-
-
-def merged(options: Mapping[str, Any], changes: Mapping[str, Any]) -> dict[str, Any]:
-    """Options after a change; None takes one away."""
-    return {name: value for name, value in {**options, **changes}.items() if value is not None}
-
-
 async def delete(identity: Identity, project_id: str) -> None:
     """Remove a project and who may what in it.
 
@@ -169,7 +121,7 @@ async def delete(identity: Identity, project_id: str) -> None:
     """
 
     def remove(db: Db) -> None:
-        row = found(PROJECTS.get(db, project_id), project_id)
+        row = PROJECT.need_in(db, project_id)
         if row.is_domain:
             raise Forbidden(f"Cannot delete domain {project_id} as a project: delete the domain.")
         refuse_immutable(row.options, None, f"project {project_id}")
@@ -184,12 +136,11 @@ def delete_in(identity: Identity, db: Db, project_id: str) -> None:
     """Remove a project's row and all of identity's that hangs on it."""
     PROJECTS.delete(db, project_id)
     db.execute("DELETE FROM assignments WHERE target_kind IN ('project', 'domain') AND target_id = ?", (project_id,))
-    db.execute("DELETE FROM application_credentials WHERE project_id = ?", (project_id,))
-    db.execute("DELETE FROM credentials WHERE project_id = ?", (project_id,))
     db.execute("DELETE FROM limits WHERE ? IN (project_id, domain_id)", (project_id,))
-    for table in ("trusts", "project_endpoints", "project_endpoint_groups"):
-        db.execute(f"DELETE FROM {table} WHERE project_id = ?", (project_id,))
     db.execute("DELETE FROM domain_configurations WHERE id = ?", (project_id,))
+    holders = ("application_credentials", "credentials", "trusts", "project_endpoints", "project_endpoint_groups")
+    for table in holders:
+        db.execute(f"DELETE FROM {table} WHERE project_id = ?", (project_id,))
     db.execute("UPDATE users SET default_project_id = NULL WHERE default_project_id = ?", (project_id,))
     identity.events.publish_in(db, ProjectDeleted(project_id))
 
@@ -227,7 +178,7 @@ async def tag(identity: Identity, project_id: str, name: str) -> None:
         raise Invalid("Cannot add the tag: it must have 1 to 255 characters, none of them a comma or slash.")
 
     def add(db: Db) -> None:
-        row = found(PROJECTS.get(db, project_id), project_id)
+        row = PROJECT.need_in(db, project_id)
         if name in row.tags:
             return
         if len(row.tags) >= MOST_TAGS:
@@ -242,7 +193,7 @@ async def untag(identity: Identity, project_id: str, name: str) -> None:
     """Take a tag away; `NotFound` if it isn't there."""
 
     def take(db: Db) -> None:
-        row = found(PROJECTS.get(db, project_id), project_id)
+        row = PROJECT.need_in(db, project_id)
         need_tag(row, name)
         refuse_immutable(row.options, {"tags": ()}, f"project {project_id}")
         PROJECTS.change(db, project_id, tags=tuple(one for one in row.tags if one != name))

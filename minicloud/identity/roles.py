@@ -9,22 +9,25 @@ from typing import TYPE_CHECKING, Any
 from minicloud.core.errors import Conflict, Forbidden, Invalid, NotFound
 from minicloud.core.store import Db
 from minicloud.identity import projects, rights
+from minicloud.identity.nouns import Noun, refuse_immutable
 from minicloud.identity.tables import ROLES, Role
 
 if TYPE_CHECKING:
     from minicloud.identity import Identity
 
 
-def show(identity: Identity, role_id: str) -> Role | None:
-    """A role, if there is one with this id."""
-    return identity.store.read(ROLES.get, role_id)
+def _check(db: Db, row: Role, changes: dict[str, Any]) -> None:
+    refuse_immutable(row.options, changes, f"role {row.id}")
+    ROLE.stay_in(db, row, changes)
 
 
-def found(role: Role | None, role_id: str) -> Role:
-    """That role; `NotFound` for none."""
-    if role is None:
-        raise NotFound(f"Could not find role: {role_id}.")
-    return role
+def _sweep(db: Db, row: Role) -> None:
+    refuse_immutable(row.options, None, f"role {row.id}")
+    db.execute("DELETE FROM assignments WHERE role_id = ?", (row.id,))
+    db.execute("DELETE FROM role_implications WHERE ? IN (prior_role_id, implied_role_id)", (row.id,))
+
+
+ROLE = Noun(ROLES, "role", order="name", check=_check, sweep=_sweep)
 
 
 def listed(identity: Identity, domain_id: str | None) -> list[Role]:
@@ -46,55 +49,12 @@ async def create(
     def insert(db: Db) -> Role:
         if domain_id is not None:
             projects.need_domain_in(db, domain_id)
-        _refuse_taken_in(db, name, domain_id)
+        ROLE.refuse_taken_in(db, name, domain_id)
         return ROLES.insert(
             db, Role(uuid.uuid4().hex, name, domain_id, description, dict(options or {}), dict(extra or {}))
         )
 
     return await identity.write(insert)
-
-
-def _refuse_taken_in(db: Db, name: str, domain_id: str | None, *, but: str = "") -> None:
-    other = ROLES.first(db, "coalesce(domain_id, '') = ? AND name = ? AND id != ?", (domain_id or "", name, but))
-    if other is not None:
-        raise Conflict(f"Cannot use the name {name}: role {other.id} has it.")
-
-
-async def update(identity: Identity, role_id: str, changes: Mapping[str, Any]) -> Role:
-    """Change a role; `Forbidden` if it is immutable, `Invalid` for another domain, `Conflict` if the name is taken."""
-
-    def change(db: Db) -> Role:
-        row, values = found(ROLES.get(db, role_id), role_id), dict(changes)
-        if values.pop("domain_id", row.domain_id) != row.domain_id:
-            raise Invalid(f"Cannot move role {role_id} to another domain.")
-        projects.refuse_immutable(row.options, values, f"role {role_id}")
-        if "name" in values:
-            _refuse_taken_in(db, values["name"], row.domain_id, but=role_id)
-        if "options" in values:
-            values["options"] = projects.merged(row.options, values["options"])
-        if "extra" in values:
-            values["extra"] = {**row.extra, **values["extra"]}
-        return ROLES.change(db, role_id, **values)
-
-    return await identity.write(change)
-
-
-async def delete(identity: Identity, role_id: str) -> None:
-    """Remove a role; nobody has it any more. `Forbidden` if it is immutable."""
-
-    def remove(db: Db) -> None:
-        row = found(ROLES.get(db, role_id), role_id)
-        projects.refuse_immutable(row.options, None, f"role {role_id}")
-        delete_in(db, role_id)
-
-    await identity.write(remove)
-
-
-def delete_in(db: Db, role_id: str) -> None:
-    """Remove a role's row and all that hangs on it."""
-    ROLES.delete(db, role_id)
-    db.execute("DELETE FROM assignments WHERE role_id = ?", (role_id,))
-    db.execute("DELETE FROM role_implications WHERE ? IN (prior_role_id, implied_role_id)", (role_id,))
 
 
 # --- implied roles ---------------------------------------------------------------------------------------------------
@@ -120,8 +80,8 @@ async def imply(identity: Identity, prior_id: str, implied_id: str) -> None:
     """
 
     def insert(db: Db) -> None:
-        prior = found(ROLES.get(db, prior_id), prior_id)
-        implied = found(ROLES.get(db, implied_id), implied_id)
+        prior = ROLE.need_in(db, prior_id)
+        implied = ROLE.need_in(db, implied_id)
         if implied.domain_id is not None and prior.domain_id is None:
             raise Forbidden(f"Cannot have the global role {prior_id} imply {implied_id}, which is a domain's.")
         if implied.name == "admin":

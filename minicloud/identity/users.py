@@ -9,9 +9,10 @@ from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
 from minicloud.core.clock import stamp
-from minicloud.core.errors import Conflict, Forbidden, Invalid, NotFound, Unauthenticated
+from minicloud.core.errors import Forbidden, Invalid, Unauthenticated
 from minicloud.core.store import Db
 from minicloud.identity import projects, trusts
+from minicloud.identity.nouns import Noun, merged
 from minicloud.identity.tables import GROUPS, USERS, Group, User
 from minicloud.identity.tokens import REFUSAL
 
@@ -19,23 +20,20 @@ if TYPE_CHECKING:
     from minicloud.identity import Identity
 
 
-def show(identity: Identity, user_id: str) -> User | None:
-    """A user, if there is one with this id."""
-    return identity.store.read(USERS.get, user_id)
+def _check(db: Db, row: User, changes: dict[str, Any]) -> None:
+    USER.stay_in(db, row, changes)
+    if "password_hash" in changes or changes.get("enabled") is False:
+        changes["generation"] = row.generation + 1
 
 
-def found(user: User | None, user_id: str) -> User:
-    """That user; `NotFound` for none."""
-    if user is None:
-        raise NotFound(f"Could not find user: {user_id}.")
-    return user
+def _sweep(db: Db, row: User) -> None:
+    db.execute("DELETE FROM assignments WHERE actor_kind = 'user' AND actor_id = ?", (row.id,))
+    trusts.delete_in(db, "? IN (trustor_user_id, trustee_user_id)", (row.id,))
+    for table in ("memberships", "credentials", "application_credentials", "access_rules"):
+        db.execute(f"DELETE FROM {table} WHERE user_id = ?", (row.id,))
 
 
-def listed(identity: Identity, domain_id: str | None) -> list[User]:
-    """Users of a domain, or all, by name."""
-    if domain_id is None:
-        return identity.store.read(USERS.where, order="name, id")
-    return identity.store.read(USERS.where, "domain_id = ?", (domain_id,), order="name")
+USER = Noun(USERS, "user", order="name, id", check=_check, sweep=_sweep)
 
 
 async def create(
@@ -58,7 +56,7 @@ async def create(
 
     def insert(db: Db) -> User:
         home = projects.need_domain_in(db, domain_id)
-        _refuse_taken_in(db, name, home.id)
+        USER.refuse_taken_in(db, name, home.id)
         row = User(
             uuid.uuid4().hex, name, home.id, enabled, default_project_id, secret, 1, dict(options or {}), dict(extra or {}),
         )  # fmt: skip
@@ -103,12 +101,6 @@ def is_locked_out(identity: Identity, user: User) -> bool:
 # --- changes ---------------------------------------------------------------------------------------------------------
 
 
-def _refuse_taken_in(db: Db, name: str, domain_id: str, *, but: str = "") -> None:
-    other = USERS.first(db, "domain_id = ? AND name = ? AND id != ?", (domain_id, name, but))
-    if other is not None:
-        raise Conflict(f"Cannot use the name {name}: user {other.id} has it in domain {domain_id}.")
-
-
 async def update(identity: Identity, user_id: str, changes: Mapping[str, Any]) -> User:
     """Change a user; `password` sets a new one, `extra` is merged.
 
@@ -119,23 +111,13 @@ async def update(identity: Identity, user_id: str, changes: Mapping[str, Any]) -
     secret = await identity.passwords.hashed(values["password"]) if values.get("password") is not None else None
 
     def change(db: Db) -> User:
-        row = found(USERS.get(db, user_id), user_id)
-        if values.pop("domain_id", row.domain_id) != row.domain_id:
-            raise Invalid(f"Cannot move user {user_id} to another domain.")
-        if "name" in values:
-            _refuse_taken_in(db, values["name"], row.domain_id, but=user_id)
-        if "options" in values:
-            values["options"] = projects.merged(row.options, values["options"])
-        if "extra" in values:
-            values["extra"] = {**row.extra, **values["extra"]}
+        row = USER.need_in(db, user_id)
         if "password" in values:
-            values.pop("password")
+            after = dataclasses.replace(row, options=merged(row.options, values.get("options", {})))
             values["password_hash"] = secret
-            after = dataclasses.replace(row, options=values.get("options", row.options))
             values["password_expires_at"] = None if secret is None else _end_of_password(identity, after, own=False)
-        if "password_hash" in values or values.get("enabled") is False:
-            values["generation"] = row.generation + 1
-        return USERS.change(db, user_id, **values)
+            del values["password"]
+        return USER.change_in(db, user_id, values)
 
     return await identity.write(change)
 
@@ -146,7 +128,7 @@ async def change_password(identity: Identity, user_id: str, *, original: str, pa
     Raises:
         Unauthenticated: no such user, disabled, or not the old password. Forbidden: the password is locked. RateLimited: too many tries.
     """
-    user = show(identity, user_id)
+    user = USER.seek(identity, user_id)
     identity.throttle.check(user_id[:64], address)
     if (
         not await identity.passwords.matches(user.password_hash if user else None, original)
@@ -176,25 +158,6 @@ async def change_password(identity: Identity, user_id: str, *, original: str, pa
     await identity.write(change)
     identity.throttle.passed(user_id[:64], address)
     identity.lockout.passed(user_id[:64])
-
-
-async def delete(identity: Identity, user_id: str) -> None:
-    """Remove a user, their roles, memberships and secrets; their tokens end."""
-
-    def remove(db: Db) -> None:
-        found(USERS.get(db, user_id), user_id)
-        delete_in(db, user_id)
-
-    await identity.write(remove)
-
-
-def delete_in(db: Db, user_id: str) -> None:
-    """Remove a user's row and all that hangs on it."""
-    USERS.delete(db, user_id)
-    db.execute("DELETE FROM assignments WHERE actor_kind = 'user' AND actor_id = ?", (user_id,))
-    trusts.delete_in(db, "? IN (trustor_user_id, trustee_user_id)", (user_id,))
-    for table in ("memberships", "credentials", "application_credentials", "access_rules"):
-        db.execute(f"DELETE FROM {table} WHERE user_id = ?", (user_id,))
 
 
 def groups_of(identity: Identity, user_id: str) -> list[Group]:

@@ -74,7 +74,7 @@ SETTABLE = ("name", "description", "secret", "expires_at", "roles", "unrestricte
 async def list_application_credentials(identity: Identity, call: Call) -> dict[str, Any]:
     """Those of a user."""
     user_id = call.params["user_id"]
-    users.found(users.show(identity, user_id), user_id)
+    users.USER.show(identity, user_id)
     found = page(call, application_credentials.listed(identity, user_id), "name")
     return {KEYS: [_view(identity, call, row) for row in found.rows], **call.dialect.list_extra(call, KEYS, found)}
 

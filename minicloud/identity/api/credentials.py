@@ -117,7 +117,7 @@ async def create_ec2(identity: Identity, call: Call) -> Reply:
         application_credentials.refuse_lent(identity, token, "create EC2 keys")
     if token.delegated and token.scope.id != project_id:
         raise Forbidden("Cannot create EC2 keys in another project than the one that the rights were lent for.")
-    users.found(users.show(identity, user_id), user_id)
+    users.USER.show(identity, user_id)
     if not token.delegated and not assignments.has_any(identity, user_id, project_id):
         raise Forbidden(f"Cannot create EC2 keys: user {user_id} has no role in project {project_id}.")
     blob = credentials.bound(json.dumps({"access": uuid.uuid4().hex, "secret": uuid.uuid4().hex}), token)

@@ -51,12 +51,12 @@ async def show_domain(identity: Identity, call: Call) -> Project:
     domain_id, ctx = call.params["domain_id"], call.ctx
     inside = domain_id == ctx.domain_id or (ctx.project_id is not None and domain_id == ctx.project_domain_id)
     allow(ctx, call.route.rule, domain_id=domain_id, own=inside)
-    return domains.found(domains.show(identity, domain_id), domain_id)
+    return domains.need(identity, domain_id)
 
 
 async def update_domain(identity: Identity, call: Call) -> Project:
     """Change a domain; one that isn't there is not found for anybody, as Keystone has it."""
-    domains.found(domains.show(identity, call.params["domain_id"]), call.params["domain_id"])
+    domains.need(identity, call.params["domain_id"])
     allow(call.ctx, call.route.rule, domain_id=None, role="admin")
     values = values_of(DOMAIN, call.body)
     if "description" in values:

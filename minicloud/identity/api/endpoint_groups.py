@@ -51,14 +51,14 @@ async def list_group_projects(identity: Identity, call: Call) -> Listed:
 async def list_project_groups(identity: Identity, call: Call) -> Listed:
     """Groups of a project."""
     project_id = call.params["project_id"]
-    projects.found(projects.show(identity, project_id), project_id)
+    projects.PROJECT.show(identity, project_id)
     return page(call, identity.store.read(endpoint_groups.groups_of, project_id), "name")
 
 
 async def list_project_endpoints(identity: Identity, call: Call) -> Listed:
     """Endpoints of a project, by itself or by its groups."""
     project_id = call.params["project_id"]
-    projects.found(projects.show(identity, project_id), project_id)
+    projects.PROJECT.show(identity, project_id)
     return _told(identity, call, identity.store.read(endpoint_groups.endpoints_of, project_id))
 
 

@@ -60,7 +60,7 @@ def _allow(identity: Identity, call: Call, row: Assignment, role: str) -> None:
     home = assignments.domain_of_target(identity, row.target_kind, row.target_id)
     if home != assignments.domain_of_actor(identity, row.actor_kind, row.actor_id):
         home = None
-    given = roles.show(identity, row.role_id) if role == "manager" else None
+    given = roles.ROLE.seek(identity, row.role_id) if role == "manager" else None
     if role == "manager" and (given is None or given.name not in MANAGED):
         home = None
     allow(call.ctx, call.route.rule, domain_id=home, role=role)

@@ -7,11 +7,13 @@ from typing import TYPE_CHECKING, Any
 from minicloud.api.route import Call, Listed, Route
 from minicloud.api.schema import OPTIONAL, REQUIRED, Field, Schema
 from minicloud.core.errors import NotFound
-from minicloud.identity import groups, projects, users
+from minicloud.identity import groups, projects
 from minicloud.identity.api.fields import NAME64, TEXT, links, values_of
 from minicloud.identity.api.lists import page
-from minicloud.identity.api.rules import MANAGERS, READERS, allow, own_domain
+from minicloud.identity.api.rules import MANAGERS, READERS, allow, own_domain, reached
+from minicloud.identity.groups import GROUP as GROUPS
 from minicloud.identity.tables import Group
+from minicloud.identity.users import USER
 
 if TYPE_CHECKING:
     from minicloud.identity import Identity
@@ -30,7 +32,7 @@ GROUP = Schema(
 
 async def list_groups(identity: Identity, call: Call) -> Listed:
     """Groups that the caller may list."""
-    return page(call, groups.listed(identity, own_domain(call.ctx)), "id", "name", "domain_id")
+    return page(call, GROUPS.listed_in(identity, own_domain(call.ctx)), "id", "name", "domain_id")
 
 
 async def create_group(identity: Identity, call: Call) -> Group:
@@ -53,13 +55,13 @@ async def update_group(identity: Identity, call: Call) -> Group:
     values = values_of(GROUP, call.body)
     if "description" in values:
         values["description"] = values["description"] or ""
-    return await groups.update(identity, call.params["group_id"], values)
+    return await GROUPS.update(identity, call.params["group_id"], values)
 
 
 async def delete_group(identity: Identity, call: Call) -> None:
     """Remove a group."""
     _reached(identity, call, "manager")
-    await groups.delete(identity, call.params["group_id"])
+    await GROUPS.delete(identity, call.params["group_id"])
 
 
 async def list_group_users(identity: Identity, call: Call) -> Any:
@@ -88,17 +90,13 @@ async def remove_member(identity: Identity, call: Call) -> None:
 
 
 def _reached(identity: Identity, call: Call, role: str) -> Group:
-    row = groups.show(identity, call.params["group_id"])
-    allow(call.ctx, call.route.rule, domain_id=row.domain_id if row else None, role=role)
-    return groups.found(row, call.params["group_id"])
+    return reached(identity, call, GROUPS, role=role)
 
 
 def _both_reached(identity: Identity, call: Call, role: str) -> None:
     """A domain's manager or reader may only when group and user are both in the domain."""
-    user = users.show(identity, call.params["user_id"])
     _reached(identity, call, role)
-    allow(call.ctx, call.route.rule, domain_id=user.domain_id if user else None, role=role)
-    users.found(user, call.params["user_id"])
+    reached(identity, call, USER, role=role)
 
 
 ONE, MEMBER = "/groups/{group_id}", "/groups/{group_id}/users/{user_id}"

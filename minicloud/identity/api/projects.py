@@ -10,7 +10,7 @@ from minicloud.api.schema import OPTIONAL, REQUIRED, STRICT_BOOLEAN, Field, Sche
 from minicloud.identity import domains, projects
 from minicloud.identity.api.fields import IMMUTABLE, NAME64, TAGS, TEXT, links, values_of
 from minicloud.identity.api.lists import is_true, page
-from minicloud.identity.api.rules import MANAGERS, READERS, allow, own_domain
+from minicloud.identity.api.rules import MANAGERS, READERS, allow, own_domain, reached
 from minicloud.identity.tables import PROJECTS, Project
 
 if TYPE_CHECKING:
@@ -66,7 +66,7 @@ async def create_project(identity: Identity, call: Call) -> Project:
         values.pop("domain_id", None)
         values.pop("parent_id", None)
         return await domains.create(identity, **values)
-    parent = projects.show(identity, values["parent_id"]) if values.get("parent_id") else None
+    parent = projects.PROJECT.seek(identity, values["parent_id"]) if values.get("parent_id") else None
     told = values.get("domain_id") or (parent.domain_id or parent.id if parent else None)
     values["domain_id"] = projects.home_of(call.ctx, told)
     allow(call.ctx, call.route.rule, domain_id=values["domain_id"], role="manager")
@@ -101,7 +101,7 @@ async def update_project(identity: Identity, call: Call) -> Project:
     values = values_of(PROJECT, call.body)
     if "description" in values:
         values["description"] = values["description"] or ""
-    return await projects.update(identity, call.params["project_id"], values)
+    return await projects.PROJECT.update(identity, call.params["project_id"], values)
 
 
 async def delete_project(identity: Identity, call: Call) -> None:
@@ -121,14 +121,14 @@ async def list_tags(identity: Identity, call: Call) -> Any:
 async def replace_tags(identity: Identity, call: Call) -> Any:
     """Set all tags."""
     _managed(identity, call)
-    row = await projects.update(identity, call.params["project_id"], {"tags": tuple(call.body["tags"])})
+    row = await projects.PROJECT.update(identity, call.params["project_id"], {"tags": tuple(call.body["tags"])})
     return {"tags": list(row.tags), "links": {"self": call.root}}
 
 
 async def delete_tags(identity: Identity, call: Call) -> None:
     """Take all tags away."""
     _managed(identity, call)
-    await projects.update(identity, call.params["project_id"], {"tags": ()})
+    await projects.PROJECT.update(identity, call.params["project_id"], {"tags": ()})
 
 
 async def check_tag(identity: Identity, call: Call) -> None:
@@ -151,16 +151,11 @@ async def delete_tag(identity: Identity, call: Call) -> None:
 
 
 def _seen(identity: Identity, call: Call) -> Project:
-    project_id = call.params["project_id"]
-    row = projects.show(identity, project_id)
-    allow(call.ctx, call.route.rule, domain_id=row.domain_id if row else None, own=project_id == call.ctx.project_id)
-    return projects.found(row, project_id)
+    return reached(identity, call, projects.PROJECT, own=call.ctx.project_id)
 
 
 def _managed(identity: Identity, call: Call) -> Project:
-    row = projects.show(identity, call.params["project_id"])
-    allow(call.ctx, call.route.rule, domain_id=row.domain_id if row else None, role="manager")
-    return projects.found(row, call.params["project_id"])
+    return reached(identity, call, projects.PROJECT, role="manager")
 
 
 ONE, TAGS_OF = "/projects/{project_id}", "/projects/{project_id}/tags"

@@ -28,6 +28,7 @@ ROLE = Schema(
     extra=True,
     rest="extra",
 )
+NOUN = roles.ROLE
 MANAGED = ("manager", "member", "reader")
 """Roles that a domain's manager may look at and give."""
 
@@ -47,7 +48,7 @@ async def create_role(identity: Identity, call: Call) -> Role:
 
 async def show_role(identity: Identity, call: Call) -> Role:
     """One role."""
-    row = roles.found(roles.show(identity, call.params["role_id"]), call.params["role_id"])
+    row = NOUN.show(identity, call.params["role_id"])
     managed = row.name in MANAGED and row.domain_id is None and "manager" in call.ctx.roles
     if not managed:
         allow(call.ctx, call.route.rule, domain_id=None)
@@ -57,17 +58,17 @@ async def show_role(identity: Identity, call: Call) -> Role:
 async def update_role(identity: Identity, call: Call) -> Role:
     """Change a role; one that isn't there is not found for anybody, as Keystone has it."""
     _managed(identity, call)
-    return await roles.update(identity, call.params["role_id"], values_of(ROLE, call.body))
+    return await NOUN.update(identity, call.params["role_id"], values_of(ROLE, call.body))
 
 
 async def delete_role(identity: Identity, call: Call) -> None:
     """Remove a role."""
     _managed(identity, call)
-    await roles.delete(identity, call.params["role_id"])
+    await NOUN.delete(identity, call.params["role_id"])
 
 
 def _managed(identity: Identity, call: Call) -> None:
-    roles.found(roles.show(identity, call.params["role_id"]), call.params["role_id"])
+    NOUN.show(identity, call.params["role_id"])
     allow(call.ctx, call.route.rule, domain_id=None, role="admin")
 
 
@@ -76,7 +77,7 @@ def _managed(identity: Identity, call: Call) -> None:
 
 async def list_implied(identity: Identity, call: Call) -> Any:
     """What a role implies."""
-    prior = roles.found(roles.show(identity, call.params["prior_role_id"]), call.params["prior_role_id"])
+    prior = NOUN.show(identity, call.params["prior_role_id"])
     implied = [_short(call, one) for one in roles.implied_by(identity, prior.id)]
     place = f"{call.root}/roles/{prior.id}/implies"
     return {"role_inference": {"prior_role": _short(call, prior), "implies": implied}, "links": {"self": place}}
@@ -110,7 +111,7 @@ async def list_inferences(identity: Identity, call: Call) -> Any:
 
 def _rule(identity: Identity, call: Call) -> Any:
     prior_id, implied_id = call.params["prior_role_id"], call.params["implied_role_id"]
-    prior = roles.found(roles.show(identity, prior_id), prior_id)
+    prior = NOUN.show(identity, prior_id)
     implied = next((one for one in roles.implied_by(identity, prior_id) if one.id == implied_id), None)
     if implied is None:
         raise NotFound(f"Could not find a rule by which role {prior_id} implies {implied_id}.")

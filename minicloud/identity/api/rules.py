@@ -7,15 +7,18 @@ target exists.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
 from minicloud.api.policy import ADMIN, ADMIN_OR_SYSTEM_READER, domain_role
 from minicloud.core.context import Context
 from minicloud.core.errors import Forbidden
+from minicloud.identity.nouns import Noun
 
 if TYPE_CHECKING:
     from minicloud.api.route import Call
     from minicloud.identity import Identity, Rights
+
+Row = TypeVar("Row")
 
 READERS = ADMIN_OR_SYSTEM_READER | domain_role("reader")
 """Admins, readers of the system, readers of the target's domain."""
@@ -39,6 +42,7 @@ __all__ = [
     "allow",
     "own_domain",
     "own_rights",
+    "reached",
     "sees_all",
 ]
 
@@ -56,6 +60,15 @@ def allow(ctx: Context, rule: str, *, domain_id: str | None, role: str = "reader
     if ctx.domain_id is not None and ctx.domain_id == domain_id and role in ctx.roles:
         return
     raise Forbidden(f"You are not authorized to perform the requested action: {rule}.", code=rule)
+
+
+def reached(identity: Identity, call: Call, noun: Noun[Row], *, role: str = "reader", own: str | None = None) -> Row:
+    """The thing of a domain that the path names, for a caller who has the role in that domain or whose `own` id it is; others
+    are refused before they learn whether it is there."""
+    key = call.params[f"{noun.name}_id"]
+    row = noun.seek(identity, key)
+    allow(call.ctx, call.route.rule, domain_id=getattr(row, "domain_id", None), role=role, own=key == own)
+    return noun.found(row, key)
 
 
 def own_domain(ctx: Context) -> str | None:

@@ -12,7 +12,7 @@ from minicloud.identity.api.fields import NAME64, NAME255, links, shown_if_set, 
 from minicloud.identity.api.groups import GROUP
 from minicloud.identity.api.lists import page
 from minicloud.identity.api.projects import PROJECT
-from minicloud.identity.api.rules import MANAGERS, READERS, allow, own_domain
+from minicloud.identity.api.rules import MANAGERS, READERS, allow, own_domain, reached
 from minicloud.identity.tables import User
 
 if TYPE_CHECKING:
@@ -77,7 +77,13 @@ OWN_PASSWORD = Schema(
 async def list_users(identity: Identity, call: Call) -> Listed:
     """Users that the caller may list."""
     return page(
-        call, users.listed(identity, own_domain(call.ctx)), "id", "name", "domain_id", "enabled", "default_project_id"
+        call,
+        users.USER.listed_in(identity, own_domain(call.ctx)),
+        "id",
+        "name",
+        "domain_id",
+        "enabled",
+        "default_project_id",
     )
 
 
@@ -104,7 +110,7 @@ async def update_user(identity: Identity, call: Call) -> User:
 async def delete_user(identity: Identity, call: Call) -> None:
     """Remove a user."""
     _managed(identity, call)
-    await users.delete(identity, call.params["user_id"])
+    await users.USER.delete(identity, call.params["user_id"])
 
 
 async def change_password(identity: Identity, call: Call) -> None:
@@ -132,16 +138,11 @@ async def list_user_projects(identity: Identity, call: Call) -> Listed:
 
 
 def _seen(identity: Identity, call: Call) -> User:
-    user_id = call.params["user_id"]
-    row = users.show(identity, user_id)
-    allow(call.ctx, call.route.rule, domain_id=row.domain_id if row else None, own=user_id == call.ctx.user_id)
-    return users.found(row, user_id)
+    return reached(identity, call, users.USER, own=call.ctx.user_id)
 
 
 def _managed(identity: Identity, call: Call) -> User:
-    row = users.show(identity, call.params["user_id"])
-    allow(call.ctx, call.route.rule, domain_id=row.domain_id if row else None, role="manager")
-    return users.found(row, call.params["user_id"])
+    return reached(identity, call, users.USER, role="manager")
 
 
 ONE, SEEN = "/users/{user_id}", READERS | same_user()
