@@ -16,7 +16,7 @@ import asyncio
 import ipaddress
 import operator
 import re
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -224,26 +224,41 @@ class Field:
         return self.kind
 
 
-@dataclass(frozen=True, slots=True)
 class _View:
-    """A schema's reply at one version, made ready: (name, how an object's attribute is read, the attribute's or key's name,
-    a function instead of both, which of the policies must allow it)."""
+    """What some fields tell of a row, made ready: attributes are read all at once, functions are called one by one.
 
-    columns: tuple[tuple[str, Callable[[Any], Any], str, Getter | None, int | None], ...]
-    policies: tuple[Policy, ...]
+    The names stand in the template in their order; what isn't there to tell is taken out again.
+    """
 
-    @classmethod
-    def of(cls, fields: Iterable[Field]) -> _View:
-        policies: list[Policy] = []
-        columns = []
-        for one in fields:
-            if one.show is not None and one.show not in policies:
-                policies.append(one.show)
-            show = None if one.show is None else policies.index(one.show)
-            attr = one.attr or one.name
-            key = one.name if callable(attr) else attr
-            columns.append((one.name, operator.attrgetter(key), key, attr if callable(attr) else None, show))
-        return cls(tuple(columns), tuple(policies))
+    __slots__ = ("_attributes", "_functions", "_keys", "_names", "_template")
+
+    def __init__(self, fields: Sequence[Field]) -> None:
+        self._template: dict[str, Any] = dict.fromkeys(one.name for one in fields)
+        self._functions = [(one.name, one.attr) for one in fields if callable(one.attr)]
+        plain = [one for one in fields if not callable(one.attr)]
+        self._names = tuple(one.name for one in plain)
+        self._keys = tuple(str(one.attr or one.name) for one in plain)
+        self._attributes: Callable[[Any], Any] = operator.attrgetter(*self._keys) if plain else lambda row: ()
+
+    def of(self, row: Any, call: Call) -> dict[str, Any]:
+        """A row (an object or a mapping) as a call tells it."""
+        told = self._template.copy()
+        if isinstance(row, Mapping):
+            for name, key in zip(self._names, self._keys, strict=True):
+                told[name] = row.get(key, MISSING)
+                if told[name] is MISSING:
+                    del told[name]
+        elif len(self._names) == 1:
+            told[self._names[0]] = self._attributes(row)
+        else:
+            told.update(zip(self._names, self._attributes(row), strict=True))
+        for name, function in self._functions:
+            value = function(row, call)
+            if value is MISSING:
+                del told[name]
+            else:
+                told[name] = value
+        return told
 
 
 class Schema:
@@ -269,7 +284,8 @@ class Schema:
         self.name, self.fields, self.plural = name, fields, plural or name + "s"
         self.extra, self.upgrade, self.rules, self.rest = extra, upgrade, dict(rules or {}), rest
         self._checks: dict[tuple[str, Version | None], Callable[[Any], Any]] = {}
-        self._views: dict[Version | None, _View] = {}
+        self._policies = tuple(dict.fromkeys(one.show for one in fields if one.out and one.show is not None))
+        self._views: dict[tuple[Version | None, tuple[bool, ...]], _View] = {}
 
     def as_type(self, mode: str = "create", version: Version | None = None) -> Type:
         """As the type of a field: a nested object with the fields of a version (None: the newest)."""
@@ -336,26 +352,17 @@ class Schema:
 
     def view(self, row: Any, call: Call) -> dict[str, Any]:
         """What a reply tells of a row at the call's version."""
-        view = self._views.get(call.version)
+        allowed = tuple([one.allows(call.ctx, call.params) for one in self._policies])
+        view = self._views.get((call.version, allowed))
         if view is None:
-            version = call.version
-            shown = [
-                one for one in self.fields if one.out and (version is None or within(version, one.since, one.until))
-            ]
-            view = self._views[version] = _View.of(shown)
-        allowed = [one.allows(call.ctx, call.params) for one in view.policies]
-        keyed = row if isinstance(row, Mapping) else None
-        seen = dict(getattr(row, self.rest)) if self.rest else {}
-        for name, attribute, key, function, show in view.columns:
-            if show is not None and not allowed[show]:
-                continue
-            if function is not None:
-                value = function(row, call)
-            else:
-                value = attribute(row) if keyed is None else keyed.get(key, MISSING)
-            if value is not MISSING:
-                seen[name] = value
-        return seen
+            view = self._views[(call.version, allowed)] = self._view_of(call.version, allowed)
+        told = view.of(row, call)
+        return {**getattr(row, self.rest), **told} if self.rest else told
+
+    def _view_of(self, version: Version | None, allowed: tuple[bool, ...]) -> _View:
+        seen = {policy for policy, yes in zip(self._policies, allowed, strict=True) if yes}
+        shown = [one for one in self.fields if one.out and (version is None or within(version, one.since, one.until))]
+        return _View([one for one in shown if one.show is None or one.show in seen])
 
     def _settable(self, mode: str, version: Version | None) -> list[tuple[Field, Setting]]:
         found = []

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import re
 
 from minicloud.core.errors import Invalid
@@ -10,6 +11,7 @@ Version = tuple[int, int]
 _FORM = re.compile(r"^(0|[1-9]\d{0,8})\.(0|[1-9]\d{0,8})\Z", re.ASCII)
 
 
+@functools.lru_cache(256)
 def version(text: str, *, from_zero: bool = False) -> Version:
     """(2, 93) of "2.93"; raises `Invalid` for anything else, and for "0.9" unless versions start there."""
     match = _FORM.match(text)

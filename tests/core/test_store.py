@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
+import sqlite3
+import threading
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -75,6 +78,50 @@ async def test_work_after_a_commit_runs_only_when_it_is_durable(store: Store) ->
     with pytest.raises(Conflict):
         await store.write(bad)
     assert told == ["good"]
+
+
+async def test_what_is_recalled_is_read_once_until_something_is_committed(store: Store) -> None:
+    reads: list[str] = []
+
+    def name_of(db: Db, key: str) -> str | None:
+        reads.append(key)
+        return THINGS.need(db, key).name
+
+    await store.write(THINGS.insert, Thing("a", "old", [], False))
+    assert [store.recall(name_of, "a") for _ in range(3)] == ["old"] * 3
+    assert reads == ["a"]
+    await store.write(THINGS.change, "a", name="new")
+    assert store.recall(name_of, "a") == "new"
+    with pytest.raises(NotFound):
+        store.recall(name_of, "b")
+    with pytest.raises(NotFound):  # a refusal isn't kept
+        store.recall(name_of, "b")
+    assert reads == ["a", "a", "b", "b"]
+
+
+async def test_what_was_read_while_something_was_committed_is_not_kept_beyond_it(store: Store) -> None:
+    await store.write(THINGS.insert, Thing("a", "old", [], False))
+    began, seen = threading.Event(), threading.Event()
+
+    def rename(db: Db) -> None:
+        began.set()
+        assert seen.wait(10)
+        THINGS.change(db, "a", name="new")
+
+    def slowly(db: Db) -> str | None:
+        name = THINGS.need(db, "a").name
+        seen.set()
+        with contextlib.closing(sqlite3.connect(store.path)) as other:
+            while other.execute("SELECT name FROM things").fetchone() == ("old",):
+                pass  # until it is committed, though the snapshot of this read is older
+        assert store.recall(THINGS.need, "a").name == name  # a read inside a read shares its snapshot
+        return name
+
+    writing = asyncio.create_task(store.write(rename))
+    await asyncio.to_thread(began.wait, 10)
+    assert store.recall(slowly) == "old"
+    await writing
+    assert store.recall(slowly) == store.recall(THINGS.need, "a").name == "new"
 
 
 async def test_change_refuses_what_no_longer_holds(store: Store) -> None:

@@ -71,14 +71,14 @@ async def delete_item(compute: Compute, call: Call) -> None:
 
 async def list_addresses(compute: Compute, call: Call) -> Reply:
     """`GET .../ips`."""
-    row = server_view.one(compute, compute.server(call.ctx, call.params["server_id"]))
-    return Reply({"addresses": server_view.addresses(row, extended=False)})
+    row = server_view.found(compute, call.ctx, call.params["server_id"])
+    return Reply({"addresses": server_view.addresses(row.ports, extended=False)})
 
 
 async def show_addresses(compute: Compute, call: Call) -> Reply:
     """`GET .../ips/{network}`."""
-    row = server_view.one(compute, compute.server(call.ctx, call.params["server_id"]))
-    known, name = server_view.addresses(row, extended=False), call.params["network_label"]
+    row = server_view.found(compute, call.ctx, call.params["server_id"])
+    known, name = server_view.addresses(row.ports, extended=False), call.params["network_label"]
     if name not in known:
         raise NotFound("Instance is not a member of specified network.")
     return Reply({name: known[name]})

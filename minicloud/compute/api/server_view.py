@@ -4,16 +4,17 @@ from __future__ import annotations
 
 import hashlib
 from collections import defaultdict
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from minicloud.api.policy import ADMIN
 from minicloud.api.route import Call
-from minicloud.api.schema import MISSING, Field, Schema, Type, micros, seconds_z
+from minicloud.api.schema import MISSING, Field, Schema, Type, seconds_z
 from minicloud.compute import aggregates, server_groups, services, states
-from minicloud.compute.tables import BLOCK_DEVICES, BlockDevice, Server
+from minicloud.compute.tables import BLOCK_DEVICES, SERVERS, BlockDevice, Server
 from minicloud.core.context import Context
+from minicloud.core.errors import NotFound
 from minicloud.core.store import Db
 
 if TYPE_CHECKING:
@@ -26,25 +27,31 @@ _WITH_PROGRESS = ("ACTIVE", "BUILD", "DELETED", "REBUILD", "RESIZE", "VERIFY_RES
 
 @dataclass(frozen=True, slots=True)
 class Shown:
-    """A server with everything that its view tells."""
+    """A server with everything that its view tells, whoever asks. What can be said once is said here: clients look at a
+    server far more often than it changes.
+
+    Attributes:
+        status: as the API says it.
+        host, host_id, host_status: of where it is; None and "" while it is nowhere.
+        groups: ids of its server groups. `security_groups`: as they stand in a reply.
+    """
 
     server: Server
-    ports: list[PortInfo]
-    volumes: list[BlockDevice]
-    host: str
-    zone: str
-    up: bool
-    groups: list[str]
+    status: str = ""
+    ports: Sequence[PortInfo] = ()
+    volumes: Sequence[BlockDevice] = ()
+    addresses: Mapping[str, Any] = field(default_factory=dict)
+    security_groups: Sequence[Mapping[str, str]] = ()
+    host: str | None = None
+    host_id: str = ""
+    host_status: str = ""
+    zone: str = ""
+    groups: Sequence[str] = ()
 
     @property
     def id(self) -> str:
         """The server's; the marker of the next page."""
         return self.server.id
-
-    @property
-    def status(self) -> str:
-        """As the API says it."""
-        return states.status(self.server.vm_state, self.server.task_state)
 
 
 def shown(compute: Compute, rows: Sequence[Server]) -> list[Shown]:
@@ -55,20 +62,33 @@ def shown(compute: Compute, rows: Sequence[Server]) -> list[Shown]:
 def _shown_in(db: Db, compute: Compute, rows: Sequence[Server]) -> list[Shown]:
     if not rows:
         return []
-    host, zone, up = (
-        services.host_name(compute),
-        aggregates.zone_of_host(compute),
-        not services.of_host(compute).forced_down,
-    )
+    host, zone = services.host_name(compute), aggregates.zone_of_host(compute)
+    host_status = "DOWN" if services.of_host(compute).forced_down else "UP"
     volumes: dict[str, list[BlockDevice]] = defaultdict(list)
     condition = f"volume_id IS NOT NULL AND server_id IN ({', '.join('?' for _ in rows)})"
     for device in BLOCK_DEVICES.where(db, condition, [row.id for row in rows], order="device"):
         volumes[device.server_id].append(device)
-    ports = compute.ports_of_all([row for row in rows if not row.deleted])
-    return [
-        Shown(row, ports.get(row.id, []), volumes[row.id], host, zone, up, server_groups.of_server(compute, row))
-        for row in rows
-    ]
+    ports_of = compute.ports_of_all([row for row in rows if not row.deleted])
+    told = []
+    for row in rows:
+        ports = ports_of.get(row.id, [])
+        names = dict.fromkeys(name for port in ports for name in port.security_groups)
+        told.append(
+            Shown(
+                row,
+                status=states.status(row.vm_state, row.task_state),
+                ports=ports,
+                volumes=volumes[row.id],
+                addresses=addresses(ports),
+                security_groups=[{"name": name} for name in names],
+                host=host if row.placed else None,
+                host_id=host_id(row.project_id, host) if row.placed else "",
+                host_status=host_status if row.placed else "",
+                zone=zone if row.placed else (row.availability_zone or "").partition(":")[0],
+                groups=server_groups.of_server(compute, row),
+            )
+        )
+    return told
 
 
 def one(compute: Compute, row: Server) -> Shown:
@@ -76,9 +96,17 @@ def one(compute: Compute, row: Server) -> Shown:
     return shown(compute, [row])[0]
 
 
-def found_in(db: Db, compute: Compute, ctx: Context, server_id: str) -> Shown:
-    """A server that the caller may know, by its id; the row and what surrounds it are of one moment."""
-    return _shown_in(db, compute, [compute.visible_in(db, ctx, server_id)])[0]
+def found(compute: Compute, ctx: Context, server_id: str) -> Shown:
+    """A server that the caller may know, by its id; the row and what surrounds it are of one moment. `NotFound`."""
+    known = compute.store.recall(_found_in, compute, server_id)
+    if known is None or not ctx.sees(known.server.project_id):
+        raise NotFound(f"Instance {server_id} could not be found.")
+    return known
+
+
+def _found_in(db: Db, compute: Compute, server_id: str) -> Shown | None:
+    row = SERVERS.get(db, server_id)
+    return None if row is None or row.deleted else _shown_in(db, compute, [row])[0]
 
 
 def host_id(project_id: str, host: str) -> str:
@@ -94,10 +122,10 @@ def links(call: Call, kind: str, id: str) -> list[dict[str, str]]:
     ]
 
 
-def addresses(row: Shown, *, extended: bool = True) -> dict[str, list[dict[str, Any]]]:
+def addresses(ports: Sequence[PortInfo], *, extended: bool = True) -> dict[str, list[dict[str, Any]]]:
     """Addresses by network name, fixed ones and the floating ones that lead to them."""
     told: dict[str, list[dict[str, Any]]] = defaultdict(list)
-    for port in row.ports:
+    for port in ports:
         floating = defaultdict(list)
         for outside, inside in port.floating:
             floating[inside].append(outside)
@@ -135,8 +163,7 @@ def _volumes(row: Shown, call: Call) -> list[dict[str, Any]]:
 
 
 def _groups(row: Shown, call: Call) -> Any:
-    names = list(dict.fromkeys(name for port in row.ports for name in port.security_groups))
-    return [{"name": name} for name in names] if names else MISSING
+    return row.security_groups or MISSING
 
 
 def _fault(row: Shown, call: Call) -> Any:
@@ -145,16 +172,6 @@ def _fault(row: Shown, call: Call) -> Any:
         return MISSING
     told = {"code": fault["code"], "message": fault["message"], "created": seconds_z(fault["created"])}
     return told | {"details": fault["details"]} if call.ctx.is_admin else told
-
-
-def _hypervisor_name(row: Shown, call: Call) -> str | None:
-    return row.host if row.server.placed else None
-
-
-def _zone(row: Shown, call: Call) -> str:
-    if row.server.placed:
-        return row.zone
-    return (row.server.availability_zone or "").partition(":")[0]
 
 
 def _progress(row: Shown, call: Call) -> Any:
@@ -178,17 +195,12 @@ FIELDS = (
     Field("tenant_id", ANY, attr="server.project_id", out=True),
     Field("user_id", ANY, attr="server.user_id", out=True),
     Field("metadata", ANY, attr="server.metadata", out=True),
-    Field(
-        "hostId",
-        ANY,
-        attr=lambda row, call: host_id(row.server.project_id, row.host) if row.server.placed else "",
-        out=True,
-    ),
+    Field("hostId", ANY, attr="host_id", out=True),
     Field("image", ANY, attr=_image, out=True),
     Field("flavor", ANY, attr=_flavor, out=True),
     Field("created", ANY, attr=lambda row, call: seconds_z(row.server.created_at), out=True),
     Field("updated", ANY, attr=lambda row, call: seconds_z(row.server.updated_at), out=True),
-    Field("addresses", ANY, attr=lambda row, call: addresses(row), out=True),
+    Field("addresses", ANY, attr="addresses", out=True),
     Field("accessIPv4", ANY, attr=lambda row, call: row.server.access_ipv4 or "", out=True),
     Field("accessIPv6", ANY, attr=lambda row, call: row.server.access_ipv6 or "", out=True),
     Field("links", ANY, attr=lambda row, call: links(call, "servers", row.server.id), out=True),
@@ -205,15 +217,15 @@ FIELDS = (
 """What every view of a server has."""
 
 DETAIL_FIELDS = (
-    Field("OS-EXT-AZ:availability_zone", ANY, attr=_zone, out=True),
+    Field("OS-EXT-AZ:availability_zone", ANY, attr="zone", out=True),
     Field("config_drive", ANY, attr=lambda row, call: "True" if row.server.config_drive else "", out=True),
     Field("key_name", ANY, attr="server.key_name", out=True),
-    Field("OS-SRV-USG:launched_at", ANY, attr=lambda row, call: micros(row.server.launched_at), out=True),
-    Field("OS-SRV-USG:terminated_at", ANY, attr=lambda row, call: micros(row.server.terminated_at), out=True),
+    Field("OS-SRV-USG:launched_at", ANY, attr="server.launched_at", out=True),
+    Field("OS-SRV-USG:terminated_at", ANY, attr="server.terminated_at", out=True),
     Field("security_groups", ANY, attr=_groups, out=True),
-    Field("OS-EXT-SRV-ATTR:host", ANY, attr=_hypervisor_name, out=True, show=ADMIN),
+    Field("OS-EXT-SRV-ATTR:host", ANY, attr="host", out=True, show=ADMIN),
     Field("OS-EXT-SRV-ATTR:instance_name", ANY, attr="server.instance_name", out=True, show=ADMIN),
-    Field("OS-EXT-SRV-ATTR:hypervisor_hostname", ANY, attr=_hypervisor_name, out=True, show=ADMIN),
+    Field("OS-EXT-SRV-ATTR:hypervisor_hostname", ANY, attr="host", out=True, show=ADMIN),
     Field("OS-EXT-SRV-ATTR:reservation_id", ANY, attr="server.reservation_id", out=True, since=(2, 3), show=ADMIN),
     Field("OS-EXT-SRV-ATTR:launch_index", ANY, attr="server.launch_index", out=True, since=(2, 3), show=ADMIN),
     Field("OS-EXT-SRV-ATTR:hostname", ANY, attr=_hostname, out=True, since=(2, 3)),
@@ -225,18 +237,12 @@ DETAIL_FIELDS = (
     Field("OS-EXT-STS:vm_state", ANY, attr="server.vm_state", out=True),
     Field("OS-EXT-STS:power_state", ANY, attr="server.power_state", out=True),
     Field("os-extended-volumes:volumes_attached", ANY, attr=_volumes, out=True),
-    Field("host_status", ANY, attr=lambda row, call: _host_status(row), out=True, since=(2, 16), show=ADMIN),
+    Field("host_status", ANY, attr="host_status", out=True, since=(2, 16), show=ADMIN),
     Field(
         "pinned_availability_zone", ANY, attr=lambda row, call: row.server.availability_zone, out=True, since=(2, 96)
     ),
 )
 """What is told besides on show, in details, and from 2.75 on in the answers to changes."""
-
-
-def _host_status(row: Shown) -> str:
-    if not row.server.placed:
-        return ""
-    return "UP" if row.up else "DOWN"
 
 
 SERVER = Schema("server", *FIELDS, *DETAIL_FIELDS)

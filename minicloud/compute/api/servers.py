@@ -116,7 +116,7 @@ def _list(compute: Compute, call: Call, *, rule: str, details: bool) -> Listed:
 
 
 def _brief(row: Server) -> server_view.Shown:
-    return server_view.Shown(row, [], [], "", "", True, [])
+    return server_view.Shown(row)
 
 
 def _flag(text: str | None, name: str) -> bool:
@@ -226,7 +226,7 @@ def moment_of(text: str, name: str) -> str:
 
 async def show_server(compute: Compute, call: Call) -> server_view.Shown:
     """`GET /servers/{id}`."""
-    return compute.store.read(server_view.found_in, compute, call.ctx, call.params["server_id"])
+    return server_view.found(compute, call.ctx, call.params["server_id"])
 
 
 async def update_server(compute: Compute, call: Call) -> Reply:
