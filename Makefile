@@ -40,6 +40,12 @@ $(VENV)/.installed: setup.cfg pyproject.toml
 	$(BIN)/python -m pip install -q -e ".[$$extras]"
 	touch $@
 
+# The stock Ansible that runs the example playbook, apart from ours.
+$(VENV)/ansible/.installed: tests/clients/ansible.txt $(VENV)/.installed
+	test -x $(VENV)/ansible/bin/python || $(PYTHON) -m venv $(VENV)/ansible
+	$(VENV)/ansible/bin/python -m pip install -q -r $<
+	touch $@
+
 lint: $(VENV)/.installed ## Style, types, and who may import whom.
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
@@ -50,7 +56,7 @@ format: $(VENV)/.installed ## Let ruff lay out the code.
 	$(BIN)/ruff check --fix-only .
 	$(BIN)/ruff format .
 
-test: install lint ## Everything: lint, then all tests, those of the real host in a throw-away sandbox.
+test: install lint $(VENV)/ansible/.installed ## Everything: lint, then all tests, those of the real host in a throw-away sandbox.
 	if [ "$$(id -u)" = 0 ]; then \
 	  $(BIN)/python -m minicloud image build tiny; \
 	  $(SANDBOX) --bare -- $(BIN)/python -m pytest; \
