@@ -57,10 +57,11 @@ class Guest:
 
     address: str
     key: Path
+    user: str = "cirros"
 
     async def ssh(self, command: str, *, check: bool = True, timeout: float = 60) -> str:
-        """Run a command in the guest as cirros; its output."""
-        argv = ["ssh", *SSH, "-i", str(self.key), f"cirros@{self.address}", command]
+        """Run a command in the guest as its user; its output."""
+        argv = ["ssh", *SSH, "-i", str(self.key), f"{self.user}@{self.address}", command]
         done = await run(argv, timeout=timeout, check=False, env={"HOME": os.environ.get("HOME", "/")})
         if check and done.code != 0:
             told = (done.text + done.err.decode("utf-8", "replace")).strip()

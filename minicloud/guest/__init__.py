@@ -1,27 +1,21 @@
-"""A small guest image that boots in seconds without KVM, built on this machine out of Debian's own packages.
+"""Guest images built on this machine out of Debian's own packages, and the catalogue of those that projects publish.
 
-Why: a cloud that was just installed has no image, the usual test image cannot be had everywhere, and a test suite wants
-a guest that needs 128 MB and a few seconds under emulation. Called by `minicloud image build tiny`, by the demo and
-by the tests that boot real guests.
+Why: a cloud that was just installed has no image, and the usual ones cannot be had everywhere. `tiny` is for tests and first
+steps: it boots in seconds without KVM, in 128 MB. `debian` is a real Debian 12 with cloud-init. Called by
+`minicloud image`, by the demo and by the tests that boot real guests.
 
-The guest: user `cirros`, password `gocubsgo` (set in `tiny/rootfs/etc/shadow`) unless the server's adminPass says
+The tiny guest: user `cirros`, password `gocubsgo` (set in `tiny/rootfs/etc/shadow`) unless the server's adminPass says
 another, keys, host name and `#!` user data from a config drive or the metadata service, passwordless sudo,
 DHCP on the network cards it boots with, console on ttyS0. `tiny/` holds the recipe; every script in it says what it is for.
 """
 
 from __future__ import annotations
 
-import asyncio
-import fcntl
-import os
-import shutil
-import tempfile
-from collections.abc import Callable
 from pathlib import Path
 
-from minicloud.core.errors import Forbidden
 from minicloud.guest import disk, recipe, tree
-from minicloud.host.run import program
+from minicloud.guest.debian import image as debian
+from minicloud.guest.kept import Progress, kept, made
 
 PROGRAMS = (
     *("apt-get", "apt-cache", "dpkg-deb", "depmod", "chroot", "cpio", "mke2fs", "mkfs.fat", "mcopy", "syslinux"),
@@ -29,9 +23,7 @@ PROGRAMS = (
 )
 """What a build runs; asked for before anything is downloaded."""
 
-Progress = Callable[[str], None]
-
-__all__ = ["build_tiny", "tiny"]
+__all__ = ["build_tiny", "debian", "tiny"]
 
 
 async def build_tiny(target: Path, *, progress: Progress) -> None:
@@ -54,38 +46,23 @@ async def tiny(cache: Path, *, progress: Progress) -> Path:
     Older images stay: a disk may still be backed by one. Raises like `build_tiny`.
     """
     kernel = await recipe.kernel()
-    target = cache / f"tiny-{recipe.fingerprint(kernel)}.qcow2"
-    if target.exists():
-        return target
-    cache.mkdir(parents=True, exist_ok=True)
-    lock = os.open(cache / ".tiny.lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
-    try:
-        await asyncio.to_thread(fcntl.flock, lock, fcntl.LOCK_EX)
-        if not target.exists():
-            await _build(target, kernel=kernel, progress=progress)
-    finally:
-        os.close(lock)
-    return target
+
+    async def build(target: Path) -> None:
+        await _build(target, kernel=kernel, progress=progress)
+
+    return await kept(cache, "tiny", recipe.fingerprint(kernel), build)
 
 
 async def _build(target: Path, *, kernel: recipe.Kernel, progress: Progress) -> None:
-    if os.geteuid() != 0:
-        raise Forbidden("Cannot build the tiny image: only root may, to keep owners and set-uid bits; use sudo.")
-    for name in PROGRAMS:
-        program(name)
-    plan = recipe.read()
-    # beside the target: the last step is a rename within one file system
-    work = Path(tempfile.mkdtemp(prefix=".tiny-", dir=target.parent))
-    try:
+    async def make(work: Path) -> Path:
+        plan = recipe.read()
         progress(f"Downloading {len(plan.packages) + 1} Debian packages, kernel {kernel.release}")
         everything = await tree.unpack(work, plan, kernel)
         progress("Laying out the guest's files")
         trees = await tree.lay_out(work, everything, plan, kernel)
         progress("Writing the disk")
-        made = work / "tiny.qcow2"
-        await disk.write(trees, work, made)
-        made.chmod(0o644)
-        made.replace(target)
-    finally:
-        await asyncio.to_thread(shutil.rmtree, work)
-    progress(f"Built {target.name}, {target.stat().st_size / disk.MIB:.1f} MiB")
+        image = work / "tiny.qcow2"
+        await disk.write(trees, work, image)
+        return image
+
+    await made(target, "tiny", PROGRAMS, make, progress=progress)

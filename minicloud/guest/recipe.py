@@ -7,16 +7,15 @@ and by the package itself.
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Iterator
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Literal
 
 from minicloud.core.errors import HostFailure
+from minicloud.guest.kept import HERE, files, hashed
 from minicloud.host.run import run
 
-FOLDER = Path(__file__).parent / "tiny"
+FOLDER = HERE / "tiny"
 OVERLAY = FOLDER / "rootfs"
 META_PACKAGE = "linux-image-cloud-amd64"
 """Debian's kernel for virtual machines; this package only points at the current one."""
@@ -112,10 +111,5 @@ async def kernel() -> Kernel:
 
 def fingerprint(kernel: Kernel) -> str:
     """Twelve hexadecimal digits that change with any data file, with the code that builds, or with the kernel."""
-    digest = hashlib.sha256(f"{kernel.package} {kernel.version}\n".encode())
-    code = sorted(Path(__file__).parent.glob("*.py"))
-    for path in [*code, *sorted(path for path in FOLDER.rglob("*") if path.is_file())]:
-        content = path.read_bytes()
-        digest.update(f"{path.relative_to(Path(__file__).parent)} {len(content)}\n".encode())
-        digest.update(content)
-    return digest.hexdigest()[:12]
+    code = [HERE / name for name in ("__init__.py", "disk.py", "recipe.py", "tree.py")]
+    return hashed(f"{kernel.package} {kernel.version}\n", [*code, *files(FOLDER)])
