@@ -79,6 +79,7 @@ bench: install ## Speed and size: every promised figure, measured now (needs wrk
 	$(SANDBOX) --bare -- $(BIN)/python -m tests.bench
 
 debian: install ## Build the Debian 12 image and boot it on this cloud, by metadata and by config drive (minutes without KVM).
+	$(BIN)/python -m minicloud image build tiny
 	$(BIN)/python -m minicloud image build debian
 	$(SANDBOX) --bare -- $(BIN)/python -m pytest -rP tests/guest/debian_boot.py
 

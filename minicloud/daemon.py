@@ -93,6 +93,7 @@ class Daemon:
         foundation, config = self.foundation, self.config
         self.identity = Identity(foundation, config)
         self.image = Image(foundation, host, config)
+        self.image.obey(lambda db, project_id: self.identity.limits_in(db, "image", project_id))
         self.placement = Placement(foundation, host, config)
         self.network = Network(foundation, host, config)
         # what one service gets of another is the other behind its boundary: each awaited call is a span

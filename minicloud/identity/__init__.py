@@ -22,7 +22,7 @@ from minicloud.core.errors import Unauthenticated
 from minicloud.core.foundation import Foundation
 from minicloud.core.reconcile import Reconciler
 from minicloud.core.store import Db
-from minicloud.identity import access_rules, bootstrap, catalog, login, rights, tables
+from minicloud.identity import access_rules, bootstrap, catalog, limits, login, rights, tables
 from minicloud.identity.access_rules import Rule
 from minicloud.identity.api import DIALECT, ROUTES
 from minicloud.identity.keys import KeyRing
@@ -140,6 +140,10 @@ class Identity:
     def project(self, project_id: str) -> Project | None:
         """A project or domain by id."""
         return self.store.read(PROJECTS.get, project_id)
+
+    def limits_in(self, db: Db, service_type: str, project_id: str) -> dict[str, int]:
+        """The unified limits that are in force for a project of a service ("image"): resource -> number, -1 is no limit."""
+        return limits.in_force_in(db, service_type, project_id)
 
     def user(self, user_id: str) -> User | None:
         """A user by id."""

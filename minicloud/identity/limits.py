@@ -1,6 +1,7 @@
 """Unified limits: defaults registered for resources of services, and other limits for single projects and domains.
 
-A register that services outside may read (oslo.limit); the quotas of this cloud's own services are theirs. The model is flat.
+A register that services outside may read (oslo.limit) and that the image service obeys; the quotas of the other services
+are theirs. The model is flat.
 """
 
 from __future__ import annotations
@@ -21,6 +22,22 @@ RESOURCE = "service_id = ? AND coalesce(region_id, '') = ? AND resource_name = ?
 
 def _resource(told: Mapping[str, Any]) -> tuple[str, str, str]:
     return told["service_id"], told.get("region_id") or "", told["resource_name"]
+
+
+IN_FORCE = """
+    SELECT r.resource_name, coalesce(l.resource_limit, r.default_limit)
+    FROM registered_limits r
+    JOIN services s ON s.id = r.service_id AND s.type = ?
+    LEFT JOIN limits l ON l.service_id = r.service_id AND coalesce(l.region_id, '') = coalesce(r.region_id, '')
+        AND l.resource_name = r.resource_name AND l.project_id = ?
+    ORDER BY r.region_id IS NOT NULL
+"""
+"""A resource that is registered for the region, too, counts as there: there is one region."""
+
+
+def in_force_in(db: Db, service_type: str, project_id: str) -> dict[str, int]:
+    """Each resource of a service that has a registered limit, and what a project may have of it; -1 is no limit."""
+    return dict(db.execute(IN_FORCE, (service_type, project_id)).fetchall())
 
 
 def registered(identity: Identity) -> list[RegisteredLimit]:

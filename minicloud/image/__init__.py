@@ -53,6 +53,7 @@ class Image:
         self.base_locks: dict[str, asyncio.Lock] = {}
         self.base_sizes: dict[str, int] = {}
         self.base_users: list[Callable[[], Set[str]]] = []
+        self.registered: quotas.Registered = quotas.nothing_registered
         self.operations.undo_by(self)
         imports.register(self)
 
@@ -159,6 +160,11 @@ class Image:
             NotFound, Conflict: as `require_active`. Invalid: it is no disk. HostFailure, Unavailable: it can't be made.
         """
         return await bases.local_file(self, self.require_active(ctx, image_id))
+
+    def obey(self, registered: quotas.Registered) -> None:
+        """Let limits that are registered elsewhere (Keystone's unified limits) stand before the configuration's:
+        `registered(db, project_id)` gives resource -> number."""
+        self.registered = registered
 
     def keep_bases(self, users: Callable[[], Set[str]]) -> None:
         """Let a service say which images' bases its disks stand on: `users()` gives image ids. Called before each
