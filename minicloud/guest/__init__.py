@@ -14,7 +14,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from minicloud.guest import disk, recipe, tree
-from minicloud.guest.debian import image as debian
+from minicloud.guest.bookworm import debian
 from minicloud.guest.kept import Progress, kept, made
 
 PROGRAMS = (

@@ -2,7 +2,7 @@
 
 Why: where there is no internet but a Debian mirror (the usual case behind a firewall), no project's image can be fetched,
 and a cloud is only shown to work by a guest that people really run. mmdebstrap installs the packages into a folder,
-mke2fs writes the folder into a file, GRUB is put before it: no mount, loop device or virtual machine. `bookworm/` holds
+mke2fs writes the folder into a file, GRUB is put before it: no mount, loop device or virtual machine. `debian/` holds
 the recipe. Called by `minicloud image build debian` and by the test that boots it.
 
 The guest: BIOS boot, one ext4 partition that grows, user `debian` with the key of the server, console on ttyS0.
@@ -22,7 +22,7 @@ from minicloud.core.errors import HostFailure
 from minicloud.guest.kept import HERE, Progress, files, hashed, kept, made
 from minicloud.host.run import run
 
-FOLDER = HERE / "bookworm"
+FOLDER = HERE / "debian"
 OVERLAY = FOLDER / "rootfs"
 PROGRAMS = ("mmdebstrap", "apt-get", "apt-cache", "mke2fs", "sfdisk", "qemu-img")
 SUITES = ("bookworm", "bookworm-updates", "bookworm-security")
@@ -60,13 +60,13 @@ async def build(target: Path, *, progress: Progress) -> None:
     await made(target, "debian", PROGRAMS, make, progress=progress)
 
 
-async def image(cache: Path, *, progress: Progress) -> Path:
+async def debian(cache: Path, *, progress: Progress) -> Path:
     """The path of the image in `cache`, built first unless it is there: `debian12-<hash>.qcow2`.
 
     The hash covers recipe, code, apt's sources and the versions of the packages that the recipe names. Raises like `build`.
     """
     told = [*await apt_sources(), *await versions()]
-    fingerprint = hashed("\n".join(told), [HERE / "debian.py", *files(FOLDER)])
+    fingerprint = hashed("\n".join(told), [HERE / "bookworm.py", *files(FOLDER)])
     return await kept(cache, "debian12", fingerprint, lambda target: build(target, progress=progress))
 
 
