@@ -9,7 +9,9 @@ from typing import Any
 from sqlite_utils import Database
 from sqlite_utils.migrations import Migrations
 
+from minicloud.core.clock import SystemClock, stamp
 from minicloud.core.store import Table
+from minicloud.image.definitions import usual
 
 migrations = Migrations("image")
 
@@ -63,6 +65,18 @@ def m002_metadefs(db: Database) -> None:
 @migrations()
 def m003_equal_bytes(db: Database) -> None:
     db["images"].create_index(["hash_value"])
+
+
+@migrations()
+def m004_usual_definitions(db: Database) -> None:
+    now = stamp(SystemClock().now())
+    for one in usual():
+        if db.execute("SELECT 1 FROM metadef_namespaces WHERE name = ?", (one.name,)).fetchone():
+            continue
+        row = (one.name, None, "public", 1, one.title, one.text, now, now)
+        db.execute("INSERT INTO metadef_namespaces VALUES (?, ?, ?, ?, ?, ?, ?, ?)", row)
+        for kind, name, body in one.items:
+            db.execute("INSERT INTO metadef_items VALUES (?, ?, ?, ?, ?, ?)", (one.name, kind, name, body, now, now))
 
 
 class Status(StrEnum):
