@@ -19,11 +19,9 @@ import uuid
 from collections.abc import Awaitable, Callable, Iterable
 from dataclasses import dataclass, field
 from enum import StrEnum
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import structlog
-from sqlite_utils import Database
-from sqlite_utils.migrations import Migrations
 from tenacity import (
     AsyncRetrying,
     RetryCallState,
@@ -38,9 +36,13 @@ from tenacity import (
 from minicloud.core.clock import Clock, stamp
 from minicloud.core.context import Context
 from minicloud.core.errors import Conflict, Failure, Interrupted, MinicloudError, Unavailable
+from minicloud.core.migrations import Migrations
 from minicloud.core.reserve import urgent
 from minicloud.core.store import Db, Store, Table
 from minicloud.core.trace import Tracer, render_call
+
+if TYPE_CHECKING:
+    from sqlite_utils import Database
 
 log = structlog.get_logger(__name__)
 migrations = Migrations("operations")

@@ -7,12 +7,14 @@ table for all services. Each service makes one `Quotas` with its resources.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-
-from sqlite_utils import Database
-from sqlite_utils.migrations import Migrations
+from typing import TYPE_CHECKING
 
 from minicloud.core.errors import OverQuota
+from minicloud.core.migrations import Migrations
 from minicloud.core.store import Db
+
+if TYPE_CHECKING:
+    from sqlite_utils import Database
 
 UNLIMITED = -1
 migrations = Migrations("quota")

@@ -8,8 +8,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any, Protocol
 
-from sqlite_utils.migrations import Migrations
-
+from minicloud.core.migrations import Migrations
 from minicloud.core.reconcile import Reconciler
 
 

@@ -17,22 +17,23 @@ import concurrent.futures
 import contextlib
 import dataclasses
 import enum
+import functools
 import json
 import queue
 import sqlite3
 import threading
 import types
 import typing
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Concatenate, Generic, ParamSpec, TypeVar
 
 import structlog
-from sqlite_utils import Database
-from sqlite_utils.migrations import Migrations
 
+from minicloud.core import migrations
 from minicloud.core.errors import Conflict, Invalid, NotFound, Unavailable
+from minicloud.core.migrations import Migrations
 from minicloud.core.reserve import ROOM, Reserve, is_urgent
 
 log = structlog.get_logger(__name__)
@@ -97,7 +98,7 @@ class Store:
         self._recalled: dict[tuple[Any, ...], Any] = {}
         self._recalled_at = 0
 
-    def open(self, migrations: Iterable[Migrations]) -> None:
+    def open(self, sets: Sequence[Migrations]) -> None:
         """Make or migrate the file, then start the writer. Blocks for some milliseconds; called before serving.
 
         Raises:
@@ -108,15 +109,13 @@ class Store:
             writer = self._connect(read_only=False)
             if writer.execute("PRAGMA quick_check(1)").fetchone()[0] != "ok":
                 raise Unavailable(f"Cannot use the database {self.path}: it is damaged; restore the last backup.")
-            database = Database(writer)
-            for one in migrations:
-                known = {m.name for m in one.pending(database)} | {m.name for m in one.applied(database)}
-                extra = {m.name for m in one.applied(database)} - {m.name for m in one._migrations}
-                if extra and known:
+            made = migrations.made(writer)
+            for one in sets:
+                if extra := sorted(set(made.get(one.name, ())) - one.steps.keys()):
                     raise Unavailable(
-                        f"Cannot use the database {self.path}: a newer minicloud made it ({', '.join(sorted(extra))})."
+                        f"Cannot use the database {self.path}: a newer minicloud made it ({', '.join(extra)})."
                     )
-                one.apply(database)
+            migrations.apply(writer, sets)
         except BaseException as error:
             if writer is not None:
                 writer.close()
@@ -379,38 +378,46 @@ class Table(Generic[Row]):
 
     def __init__(self, name: str, row: type[Row], *, key: str = "id", noun: str) -> None:
         self.name, self.row, self.key, self.noun = name, row, key, noun
-        hints = typing.get_type_hints(row)
         self.columns = tuple(field.name for field in dataclasses.fields(row))  # type: ignore[arg-type]
         self._select = f"SELECT {', '.join(f'{name}.{column}' for column in self.columns)} FROM {name}"
         self._insert = f"INSERT INTO {name} ({', '.join(self.columns)}) VALUES ({', '.join('?' * len(self.columns))})"
-        self._decode: list[tuple[int, Callable[[Any], Any]]] = []
-        self._encode: dict[str, Callable[[Any], Any]] = {}
+
+    @functools.cached_property
+    def _codec(self) -> tuple[list[tuple[int, Callable[[Any], Any]]], dict[str, Callable[[Any], Any]]]:
+        """(index, decoder) of the columns that aren't plain, and encoders by column; worked out when first used, as a start
+        uses few tables."""
+        decoders: list[tuple[int, Callable[[Any], Any]]] = []
+        encoders: dict[str, Callable[[Any], Any]] = {}
+        hints = typing.get_type_hints(self.row)
         for index, column in enumerate(self.columns):
             kind = _scalar(hints[column])
             origin = typing.get_origin(kind) or kind
             if origin is bool:
-                self._decode.append((index, bool))
+                decoders.append((index, bool))
             elif origin is tuple:
-                self._decode.append((index, lambda text: tuple(_from_json(text))))
-                self._encode[column] = _to_json
+                decoders.append((index, lambda text: tuple(_from_json(text))))
+                encoders[column] = _to_json
             elif origin in (dict, list, Mapping, Any):
-                self._decode.append((index, _from_json))
-                self._encode[column] = _to_json
+                decoders.append((index, _from_json))
+                encoders[column] = _to_json
             elif isinstance(origin, type) and issubclass(origin, str) and origin is not str:
                 known = {one.value: one for one in origin} if issubclass(origin, enum.Enum) else None
-                self._decode.append((index, origin if known is None else known.__getitem__))
+                decoders.append((index, origin if known is None else known.__getitem__))
+
+        return decoders, encoders
 
     def _row(self, values: tuple[Any, ...]) -> Row:
-        if self._decode:
+        decoders = self._codec[0]
+        if decoders:
             listed = list(values)
-            for index, decode in self._decode:
+            for index, decode in decoders:
                 if listed[index] is not None:
                     listed[index] = decode(listed[index])
             return self.row(*listed)
         return self.row(*values)
 
     def _value(self, column: str, value: Any) -> Any:
-        encode = self._encode.get(column)
+        encode = self._codec[1].get(column)
         return value if encode is None or value is None else encode(value)
 
     def get(self, db: Db, key: str | int | None) -> Row | None:

@@ -18,15 +18,17 @@ import time
 from collections import OrderedDict
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
-from typing import Any, NamedTuple, TypeVar
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 
 import structlog
-from sqlite_utils import Database
-from sqlite_utils.migrations import Migrations
 
 from minicloud.core.clock import Clock, stamp
 from minicloud.core.errors import Unavailable
+from minicloud.core.migrations import Migrations
 from minicloud.core.store import Db, Store, Table
+
+if TYPE_CHECKING:
+    from sqlite_utils import Database
 
 log = structlog.get_logger(__name__)
 SPANS_KEPT = 20_000

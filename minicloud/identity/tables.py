@@ -7,12 +7,13 @@ nobody knows (`email`) are kept in `extra`. Read and written by the noun files b
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from sqlite_utils import Database
-from sqlite_utils.migrations import Migrations
-
+from minicloud.core.migrations import Migrations
 from minicloud.core.store import Table
+
+if TYPE_CHECKING:
+    from sqlite_utils import Database
 
 migrations = Migrations("identity")
 

@@ -4,14 +4,15 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from enum import StrEnum
-from typing import Any
-
-from sqlite_utils import Database
-from sqlite_utils.migrations import Migrations
+from typing import TYPE_CHECKING, Any
 
 from minicloud.core.clock import SystemClock, stamp
+from minicloud.core.migrations import Migrations
 from minicloud.core.store import Table
 from minicloud.image.definitions import usual
+
+if TYPE_CHECKING:
+    from sqlite_utils import Database
 
 migrations = Migrations("image")
 

@@ -13,11 +13,11 @@ from collections.abc import Sequence
 
 import structlog
 from aiohttp import web
-from sqlite_utils.migrations import Migrations
 
 from minicloud.compute import Compute
 from minicloud.config import Config
 from minicloud.core.foundation import Foundation
+from minicloud.core.migrations import Migrations
 from minicloud.core.reconcile import Reconciler
 from minicloud.host import Host
 from minicloud.metadata.answers import Answers

@@ -8,12 +8,13 @@ other finds a group's members. Called by the noun files of this folder only.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from sqlite_utils import Database
-from sqlite_utils.migrations import Migrations
-
+from minicloud.core.migrations import Migrations
 from minicloud.core.store import Db, Table
+
+if TYPE_CHECKING:
+    from sqlite_utils import Database
 
 migrations = Migrations("network")
 

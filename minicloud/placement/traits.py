@@ -6,8 +6,6 @@ import functools
 import re
 from collections.abc import Iterable
 
-import os_traits
-
 from minicloud.core.errors import Conflict, Invalid, NotFound
 from minicloud.core.store import Db
 from minicloud.placement import providers
@@ -20,6 +18,8 @@ SHARES = "MISC_SHARES_VIA_AGGREGATE"
 @functools.cache
 def standard() -> frozenset[str]:
     """OpenStack's own traits."""
+    import os_traits  # some hundred small modules, for the few who place by traits
+
     return frozenset(os_traits.get_traits())
 
 

@@ -12,9 +12,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from sqlite_utils.migrations import Migrations
 
 from minicloud.core.errors import Conflict, Invalid, NotFound, Unavailable
+from minicloud.core.migrations import Migrations
 from minicloud.core.store import Db, Page, Store, Table
 
 migrations = Migrations("things")
