@@ -38,7 +38,8 @@ class Namespaces(Protocol):
         """Names of all namespaces with our prefix."""
 
     async def listen(self, name: str, address: str, port: int) -> socket.socket:
-        """A listening, non-blocking TCP socket inside the namespace (IPv4 or IPv6 by the address's form).
+        """A listening, non-blocking TCP socket inside the namespace (IPv4 or IPv6 by the address's form, a
+        link-local one with its link: "fe80::1%eth0").
 
         On the fake host it listens on 127.0.0.1 with a port of the kernel's choice.
         """

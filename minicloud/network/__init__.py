@@ -26,7 +26,7 @@ from minicloud.network.converge import Converge
 from minicloud.network.nics import Nic, NicRequest, PortInfo
 from minicloud.network.plan import MetadataDoor
 from minicloud.network.ports import PortGone
-from minicloud.network.tables import PORTS, SecurityGroup, SecurityGroupRule, migrations
+from minicloud.network.tables import SecurityGroup, SecurityGroupRule, migrations
 
 __all__ = ["DoorsChanged", "MetadataDoor", "Network", "Nic", "NicRequest", "PortGone", "PortInfo",
            "SecurityGroup", "SecurityGroupRule"]  # fmt: skip
@@ -194,20 +194,8 @@ class Network:
         self.events.tell(DoorsChanged())
 
     def port_at(self, owner_id: str, address: str) -> PortInfo | None:
-        """Whose address that is, on a network or on one of the networks behind a router."""
-
-        def read(db: Db) -> str | None:
-            behind = "SELECT network_id FROM ports WHERE device_id = ? AND device_owner = 'network:router_interface'"
-            found = db.execute(
-                "SELECT a.port_id FROM port_addresses a JOIN ports p ON p.id = a.port_id WHERE a.address = ?"
-                f" AND p.host_id != '' AND (a.network_id = ? OR a.network_id IN ({behind}))",
-                (address, owner_id, owner_id),
-            ).fetchone()
-            return None if found is None else str(found[0])
-
-        port_id = self.store.read(read)
-        row = None if port_id is None else self.store.read(PORTS.get, port_id)
-        return None if row is None or not row.is_plugged else self.store.read(nics.info_in, row.id)
+        """Whose address that is, on a network or on one of the networks behind a router. See `nics.at_in`."""
+        return self.store.read(nics.at_in, owner_id, address)
 
     async def leases(self, network_id: str) -> tuple[Lease, ...]:
         """What a network's DHCP server has given out."""

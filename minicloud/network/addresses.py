@@ -30,6 +30,14 @@ def eui64(cidr: str, mac: str) -> str:
     return str(ipaddress.ip_network(cidr)[int.from_bytes(suffix, "big")])
 
 
+def mac_of(address: str) -> str | None:
+    """The MAC of which a machine made this address; None if it is not so made."""
+    suffix = ipaddress.IPv6Address(address).packed[8:]
+    if suffix[3:5] != b"\xff\xfe":
+        return None
+    return bytes([suffix[0] ^ 2, *suffix[1:3], *suffix[5:]]).hex(":")
+
+
 def contains(subnet: Subnet, address: str) -> bool:
     """Whether a subnet's range holds an address."""
     parsed = ipaddress.ip_address(address)

@@ -308,6 +308,22 @@ def info_in(db: Db, port_id: str) -> PortInfo:
     return infos_in(db, "ports.id = ?", (port_id,))[0]
 
 
+def at_in(db: Db, owner_id: str, address: str) -> PortInfo | None:
+    """The machine's port with this address, on a network or on one of the networks behind a router. A link-local address
+    is that of the machine on the network that makes it of its MAC."""
+    if address.startswith("fe80:"):
+        row = PORTS.first(db, "network_id = ? AND mac_address = ?", (owner_id, addresses.mac_of(address)))
+    else:
+        behind = "SELECT network_id FROM ports WHERE device_id = ? AND device_owner = 'network:router_interface'"
+        row = PORTS.first(
+            db,
+            "id IN (SELECT port_id FROM port_addresses WHERE address = ?"
+            f" AND (network_id = ? OR network_id IN ({behind}))) AND host_id != ''",
+            (address, owner_id, owner_id),
+        )
+    return None if row is None or not row.is_plugged else info_in(db, row.id)
+
+
 def of_devices_in(db: Db, device_ids: Sequence[str]) -> dict[str, list[PortInfo]]:
     """The ports of each machine that has some, in the order in which it got them."""
     told: dict[str, list[PortInfo]] = defaultdict(list)

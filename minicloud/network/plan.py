@@ -27,7 +27,9 @@ from minicloud.network.tables import (
     Subnet,
 )
 
-METADATA = "169.254.169.254"
+METADATA, METADATA6 = "169.254.169.254", "fe80::a9fe:a9fe"
+METADATA_ON_LINK = {4: f"{METADATA}/32", 6: f"{METADATA6}/64"}
+"""The metadata service's address on a network itself, as OpenStack's guests know it, by IP version."""
 ANYWHERE = {4: "0.0.0.0/0", 6: "::/0"}
 
 
@@ -89,14 +91,14 @@ def uplinks_of(networks: Iterable[tuple[NetworkRow, Sequence[Subnet]]], options:
 
 def dhcp_space_of(network: NetworkRow, subnets: Sequence[Subnet], port: Port) -> Space:
     """The namespace of a network's DHCP server; the metadata address is on the same link."""
-    four = any(one.ip_version == 4 for one in subnets)
+    versions = {one.ip_version for one in subnets}
     leg = Leg(
         outer=veth_name(port.id),
         inner=inner_name(port.id),
         bridge=bridge_name(network.id),
         mac=port.mac_address,
         mtu=network.mtu,
-        addresses=(*_addresses_of(port, subnets), *((f"{METADATA}/32",) if four else ())),
+        addresses=(*_addresses_of(port, subnets), *(METADATA_ON_LINK[version] for version in sorted(versions))),
         up=network.admin_state_up and port.admin_state_up,
     )
     default = next((one for one in subnets if one.ip_version == 4 and one.enable_dhcp and _routed(one)), None)
@@ -323,9 +325,12 @@ def router_doors(scene: RouterScene, metadata_port: int, incarnation: int) -> tu
 
 def network_doors(network: NetworkRow, space: Space, incarnation: int) -> tuple[MetadataDoor, ...]:
     """Where metadata requests on a network itself arrive."""
-    if not any(f"{METADATA}/32" in leg.addresses for leg in space.legs):
-        return ()
-    return (MetadataDoor(network.id, space.name, incarnation, METADATA, 80),)
+    return tuple(
+        MetadataDoor(network.id, space.name, incarnation, address, 80)
+        for leg in space.legs
+        for version, address in ((4, METADATA), (6, f"{METADATA6}%{leg.inner}"))
+        if METADATA_ON_LINK[version] in leg.addresses
+    )
 
 
 # --- small change ----------------------------------------------------------------------------------------------------

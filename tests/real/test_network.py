@@ -148,11 +148,12 @@ async def test_tenants_with_the_same_addresses_do_not_meet(
     await other.delete(twin_id)
 
 
-async def test_a_guest_takes_its_ipv6_address_from_the_router(town: Town) -> None:
+async def test_a_guest_with_ipv6_alone_takes_its_address_from_the_router_and_finds_its_metadata(town: Town) -> None:
     network_id, subnet = await town.network("fd00:77::/64", ipv6_ra_mode="slaac", ipv6_address_mode="slaac")
     await town.client.put(f"{NETWORK}/routers/{town.router_id}/add_router_interface", {"subnet_id": subnet}, expect=200)
-    server_id = await town.server("six", networks=[{"uuid": network_id}], config_drive=True)
+    server_id = await town.server("six", networks=[{"uuid": network_id}])
     log = await town.booted(server_id)
+    assert "datasource: metadata service at http://[fe80::a9fe:a9fe" in log
     address = await town.address_of(server_id)
     assert address.startswith("fd00:77::")
     assert f"inet6 {address}/64" in log

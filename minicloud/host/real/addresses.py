@@ -32,12 +32,12 @@ Key = tuple[str, str | None, int | None]
 
 
 def converge_addresses(netlink: IPRoute, index: int, wanted: tuple[str, ...]) -> None:
-    """The link has just these addresses (with prefix length) beside its link-local one.
+    """The link has just these addresses (with prefix length) beside the link-local one that it makes for itself.
 
     Without duplicate address detection: we own the numbers, and a tentative address cannot be bound for seconds.
     """
     desired = {_interface(text) for text in wanted}
-    present = set(_present(netlink, index))
+    present = {one for one in _addresses(netlink, index) if one in desired or not _is_own(one)}
     for extra in sorted(present - desired, key=str):
         with _fine(errno.EADDRNOTAVAIL):
             netlink.addr("del", index=index, address=str(extra.ip), prefixlen=extra.network.prefixlen)
@@ -86,8 +86,8 @@ def converge_routes(netlink: IPRoute, indexes: dict[str, int], wanted: tuple[Rou
             netlink.route("add", family=_family(key[0]), dst=key[0], proto=PROTOCOL_STATIC, **_way(key))
 
 
-def _present(netlink: IPRoute, index: int) -> Iterator[Interface]:
-    return (one for one in _addresses(netlink, index) if one.version == 4 or not one.ip.is_link_local)
+def _is_own(one: Interface) -> bool:
+    return one.version == 6 and one.ip.is_link_local
 
 
 def _addresses(netlink: IPRoute, index: int) -> list[Interface]:

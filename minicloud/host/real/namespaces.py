@@ -187,8 +187,9 @@ def _bring_loopback_up() -> None:
 
 
 def _listener(address: str, port: int) -> socket.socket:
-    family = socket.AF_INET6 if ":" in address else socket.AF_INET
-    listener = socket.create_server((address, port), family=family, backlog=BACKLOG)
+    # by getaddrinfo, as a link-local address carries its link's name and that has another number in each namespace
+    family, *_, place = socket.getaddrinfo(address, port, type=socket.SOCK_STREAM, flags=socket.AI_NUMERICHOST)[0]
+    listener = socket.create_server(place, family=family, backlog=BACKLOG)
     listener.setblocking(False)
     return listener
 
