@@ -14,7 +14,7 @@ PACKAGES := libvirt-daemon libvirt-daemon-system libvirt-daemon-driver-qemu libv
 	mtools dosfstools syslinux syslinux-common e2fsprogs fdisk cpio lz4 kmod mmdebstrap
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo bench debian crash conformance system lint format test fake-test serve sandbox clean
+.PHONY: help install demo bench debian crash fuzz conformance system lint format test fake-test serve sandbox clean
 
 help: ## List the targets.
 	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -85,6 +85,11 @@ debian: install ## Build the Debian 12 image and boot it on this cloud, by metad
 
 crash: $(VENV)/.installed ## Fail and kill the daemon at every point of every kind of operation.
 	MINICLOUD_CRASH=all $(BIN)/python -m pytest tests/crash
+
+SERVICE ?= identity image placement network volume compute
+FUZZ ?= 2000
+fuzz: $(VENV)/.installed ## Requests generated from the OpenAPI document, many and new ones: SERVICE=identity FUZZ=5000.
+	MINICLOUD_FUZZ=$(FUZZ) MINICLOUD_FUZZ_SERVICE="$(SERVICE)" $(BIN)/python -m pytest --timeout 3600 tests/house/test_fuzz.py
 
 # The yardsticks lie beside the checkout where there are any; their Python is set up once, apart from ours.
 YARDSTICKS ?= ../shared/yardsticks

@@ -58,6 +58,9 @@ class Identity:
     """Days until a password has to be changed; 0 is never."""
     change_password_at_first_use: bool = False
     """Whether users have to change a password that somebody else gave them."""
+    password_regex: str = ""
+    """What a new password has to match from its start on, and how people are told; empty: no rule."""
+    password_regex_description: str = ""
     trust_redelegations: int = 3
     """How often a trust may be lent on."""
 

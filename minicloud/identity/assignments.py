@@ -7,9 +7,7 @@ from typing import TYPE_CHECKING
 
 from minicloud.core.errors import Forbidden, NotFound
 from minicloud.core.store import Db
-from minicloud.identity import rights
 from minicloud.identity.tables import ASSIGNMENTS, GROUPS, PROJECTS, ROLES, USERS, Assignment, Role
-from minicloud.identity.tokens import Scope
 
 if TYPE_CHECKING:
     from minicloud.identity import Identity
@@ -78,13 +76,13 @@ async def grant(identity: Identity, row: Assignment) -> None:
     """Give a role; nothing happens if they have it.
 
     Raises:
-        NotFound: no such actor, target or role. Forbidden: a role of another domain, or of any domain on the system.
+        NotFound: no such actor, target or role. Forbidden: a role of another domain on a project, or of any domain on the system.
     """
 
     def insert(db: Db) -> None:
         role = _need_all_in(db, row)
-        if role is not None and role.domain_id is not None:
-            target = PROJECTS.get(db, row.target_id) if row.target_kind != "system" else None
+        if role is not None and role.domain_id is not None and row.target_kind != "domain":
+            target = PROJECTS.get(db, row.target_id) if row.target_kind == "project" else None
             if target is None or role.domain_id != (target.domain_id or target.id):
                 raise Forbidden(f"Cannot assign role {role.id} there: it belongs to domain {role.domain_id}.")
         db.execute("INSERT OR IGNORE INTO assignments VALUES (?, ?, ?, ?, ?, ?)", dataclasses.astuple(row))
@@ -107,8 +105,3 @@ def _missing(row: Assignment) -> NotFound:
         f"Could not find role assignment with role: {row.role_id}, {row.actor_kind}: {row.actor_id}, "
         f"{row.target_kind}: {row.target_id}."
     )
-
-
-def has_any(identity: Identity, user_id: str, project_id: str) -> bool:
-    """Whether a user has a role in a project, however it came to them."""
-    return bool(identity.store.read(rights.effective, user_id, Scope("project", project_id)))

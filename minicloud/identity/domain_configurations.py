@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 from minicloud.core.errors import Forbidden, NotFound
 from minicloud.core.store import Db
 from minicloud.identity import projects
-from minicloud.identity.tables import DOMAIN_CONFIGURATIONS, DomainConfiguration
+from minicloud.identity.tables import DEFAULT_DOMAIN, DOMAIN_CONFIGURATIONS, DomainConfiguration
 
 if TYPE_CHECKING:
     from minicloud.identity import Identity
@@ -64,6 +64,25 @@ def default(group: str | None = None, option: str | None = None) -> Mapping[str,
     if option is None:
         return {group: DEFAULTS[group]}
     return {option: DEFAULTS[group].get(option)}
+
+
+def security_compliance(identity: Identity, domain_id: str, option: str | None = None) -> Mapping[str, Any]:
+    """The operator's rules for passwords, which everybody may know; they are the cloud's, told at its default domain.
+
+    Raises:
+        Forbidden: another domain, or no such option.
+    """
+    rules = {
+        "password_regex": identity.options.password_regex or None,
+        "password_regex_description": identity.options.password_regex_description or None,
+    }
+    if domain_id != DEFAULT_DOMAIN:
+        raise Forbidden(f"Cannot tell the rules for passwords of domain {domain_id}: the cloud's own are those of all.")
+    if option is None:
+        return {"security_compliance": rules}
+    if option not in rules:
+        raise Forbidden(f"Cannot tell {option[:80]}: there are {', '.join(rules)} only.")
+    return {option: rules[option]}
 
 
 def show(identity: Identity, domain_id: str, group: str | None = None, option: str | None = None) -> Mapping[str, Any]:

@@ -10,6 +10,7 @@ import asyncio
 import concurrent.futures
 import hashlib
 import hmac
+import re
 import secrets
 from collections.abc import Callable
 from typing import TypeVar
@@ -44,12 +45,19 @@ class Passwords:
         self._pool = concurrent.futures.ThreadPoolExecutor(options.hash_threads, "argon2")
         self._waiting = 0
         self._nobody: str | None = None
+        self._rule, self._rule_in_words = _compiled(options.password_regex), options.password_regex_description
 
     async def hashed(self, password: str) -> str:
         """The hash to keep; raises `Invalid` for a password that is empty or too long."""
         if not password or len(password) > LONGEST:
             raise Invalid(f"Cannot use this password: it must have 1 to {LONGEST} characters.")
         return await self._run(lambda: self._hasher.hash(password))
+
+    def require_fit(self, password: str) -> None:
+        """Raise `Invalid` for a new password of a user that is not as the operator wants passwords."""
+        if self._rule is not None and not self._rule.match(password):
+            words = self._rule_in_words or f"it must match {self._rule.pattern}"
+            raise Invalid(f"Cannot use this password: {words.rstrip('.')}.")
 
     async def matches(self, kept: str | None, password: str) -> bool:
         """Whether a password is the one of a hash; None (no such user, no password) takes as long and is False."""
@@ -83,6 +91,13 @@ class Passwords:
             return await asyncio.get_running_loop().run_in_executor(self._pool, call)
         finally:
             self._waiting -= 1
+
+
+def _compiled(pattern: str) -> re.Pattern[str] | None:
+    try:
+        return re.compile(pattern) if pattern else None
+    except re.error as error:
+        raise Invalid(f"Cannot use identity.password_regex: it is no regular expression: {error}.") from None
 
 
 def new_secret() -> str:

@@ -52,7 +52,7 @@ async def create(
     Raises:
         NotFound: no such domain. Invalid: a password that can't be used. Conflict: the name is taken in the domain.
     """
-    secret = None if password is None else await identity.passwords.hashed(password)
+    secret = None if password is None else await _hashed(identity, password)
 
     def insert(db: Db) -> User:
         home = projects.need_domain_in(db, domain_id)
@@ -67,6 +67,11 @@ async def create(
 
 
 # --- passwords -------------------------------------------------------------------------------------------------------
+
+
+async def _hashed(identity: Identity, password: str) -> str:
+    identity.passwords.require_fit(password)
+    return await identity.passwords.hashed(password)
 
 
 def _end_of_password(identity: Identity, user: User, *, own: bool) -> str | None:
@@ -108,7 +113,7 @@ async def update(identity: Identity, user_id: str, changes: Mapping[str, Any]) -
         Invalid: another domain, or a password that can't be used. Conflict: the name is taken.
     """
     values = dict(changes)
-    secret = await identity.passwords.hashed(values["password"]) if values.get("password") is not None else None
+    secret = await _hashed(identity, values["password"]) if values.get("password") is not None else None
 
     def change(db: Db) -> User:
         row = USER.need_in(db, user_id)
@@ -143,7 +148,7 @@ async def change_password(identity: Identity, user_id: str, *, original: str, pa
         raise Forbidden(f"Cannot change the password of user {user_id}: it is locked.")
     if password == original:
         raise Invalid("Cannot change the password: the new one is the old one.")
-    secret = await identity.passwords.hashed(password)
+    secret = await _hashed(identity, password)
 
     def change(db: Db) -> None:
         USERS.change(

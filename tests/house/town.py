@@ -239,6 +239,7 @@ async def _furnish(town: Town) -> None:
         ("", "key"): "colour",
         ("identity", "group"): "ldap",
         ("identity", "option"): "url",
+        ("identity", "rule"): "password_regex",
     }
 
     async def make(client: Client, path: str, parameter: str, key: str, body: dict[str, Any]) -> str:

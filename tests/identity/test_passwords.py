@@ -132,6 +132,28 @@ async def test_a_password_from_somebody_else_is_changed_first(tmp_path: Path) ->
     await cloud.session.close()
 
 
+async def test_passwords_are_as_the_operator_wants_them(tmp_path: Path) -> None:
+    rule, words = r"^(?=.*\d).{7,}$", "A password has at least 7 characters, one of them a digit."
+    options = Identity(argon2_memory_kib=64, argon2_time=1, password_regex=rule, password_regex_description=words)
+    cloud = Cloud(tmp_path, dataclasses.replace(plain_config(tmp_path), identity=options))
+    await cloud.start()
+    path = f"{V3}/users"
+    refused = await cloud.admin.post(path, {"user": {"name": "a", "password": "short"}}, expect=400)
+    assert words in refused["error"]["message"]
+    user = (await cloud.admin.post(path, {"user": {"name": "a", "password": "long enough 1"}}, expect=201))["user"]
+    await cloud.admin.patch(f"{path}/{user['id']}", {"user": {"password": "no digit here"}}, expect=400)
+    own = {"user": {"original_password": "long enough 1", "password": "no digit here"}}
+    await cloud.admin.post(f"{path}/{user['id']}/password", own, expect=400)
+    place = f"{V3}/domains/default/config/security_compliance"
+    rules = {"password_regex": rule, "password_regex_description": words}
+    assert (await cloud.admin.get(place))["config"] == {"security_compliance": rules}
+    assert (await cloud.admin.get(f"{place}/password_regex"))["config"] == {"password_regex": rule}
+    await cloud.admin.get(f"{place}/lockout_failures", expect=403)
+    await cloud.admin.get(place.replace("default", "a" * 32), expect=403)
+    await cloud.stop()
+    await cloud.session.close()
+
+
 async def test_an_option_of_a_wrong_kind_is_refused(cloud: Cloud) -> None:
     path = f"{V3}/users/{cloud.demo.user_id}"
     for bad in ({"lock_password": "yes"}, {"no_such": True}, {"ignore_password_expiry": 1}, []):

@@ -159,6 +159,11 @@ async def test_a_signed_text_tells_its_owner_but_no_token(cloud: Cloud) -> None:
         await cloud.demo.post(f"{V3}/s3tokens", {"credentials": told}, expect=403)
 
 
+async def test_keys_in_a_project_without_a_role_open_nothing(cloud: Cloud) -> None:
+    service, keys = await front_end(cloud), await keys_of(cloud.demo, cloud.admin.project_id)
+    await service.post(f"{V3}/ec2tokens", {"ec2Credentials": version_4(keys)}, expect=401)
+
+
 async def test_keys_lend_no_more_than_their_owner_has(cloud: Cloud) -> None:
     service, keys = await front_end(cloud), await keys_of(cloud.demo)
     answer = await service.post(f"{V3}/ec2tokens", {"ec2Credentials": version_2(keys)}, expect=200)

@@ -13,7 +13,7 @@ from minicloud.api.policy import ADMIN, ADMIN_OR_SYSTEM_READER, ANYONE, Policy, 
 from minicloud.api.route import Call, Reply, Route
 from minicloud.api.schema import OPTIONAL, REQUIRED, Field, Schema, Type, nullable
 from minicloud.core.errors import Forbidden, NotFound
-from minicloud.identity import application_credentials, assignments, credentials, users
+from minicloud.identity import application_credentials, credentials, users
 from minicloud.identity.api.fields import NAME64, NAME255, values_of
 from minicloud.identity.api.lists import page
 from minicloud.identity.api.rules import NO_DOMAIN, own_rights, sees_all
@@ -110,7 +110,7 @@ async def list_ec2(identity: Identity, call: Call) -> dict[str, Any]:
 
 
 async def create_ec2(identity: Identity, call: Call) -> Reply:
-    """New EC2 keys for a user in a project where they have a role."""
+    """New EC2 keys for a user in a project; they open nothing while the user has no role there."""
     user_id, project_id = call.params["user_id"], call.body["tenant_id"]
     token = own_rights(identity, call).token
     if token.trust_id is None or SIGNED in token.methods:
@@ -118,8 +118,6 @@ async def create_ec2(identity: Identity, call: Call) -> Reply:
     if token.delegated and token.scope.id != project_id:
         raise Forbidden("Cannot create EC2 keys in another project than the one that the rights were lent for.")
     users.USER.show(identity, user_id)
-    if not token.delegated and not assignments.has_any(identity, user_id, project_id):
-        raise Forbidden(f"Cannot create EC2 keys: user {user_id} has no role in project {project_id}.")
     blob = credentials.bound(json.dumps({"access": uuid.uuid4().hex, "secret": uuid.uuid4().hex}), token)
     row = await credentials.create(identity, user_id=user_id, type=credentials.EC2, blob=blob, project_id=project_id)
     return Reply({KEY: _ec2_view(identity, call, row)})
@@ -127,19 +125,25 @@ async def create_ec2(identity: Identity, call: Call) -> Reply:
 
 async def show_ec2(identity: Identity, call: Call) -> dict[str, Any]:
     """One pair of keys, by its access key."""
-    return {KEY: _ec2_view(identity, call, _ec2_of(identity, call))}
+    return {KEY: _ec2_view(identity, call, _ec2_of(identity, call, SEEN))}
 
 
 async def delete_ec2(identity: Identity, call: Call) -> None:
     """Remove one pair."""
-    await credentials.delete(identity, _ec2_of(identity, call).id)
+    await credentials.delete(identity, _ec2_of(identity, call, ADMIN | OWN_MEMBER).id)
 
 
-def _ec2_of(identity: Identity, call: Call) -> Credential:
-    access = call.params["access"]
+def _ec2_of(identity: Identity, call: Call, policy: Policy) -> Credential:
+    """The keys that the path names, for whom the policy lets; as in Keystone, whoever asks for keys that aren't there is told that
+    first, and admins need not know whose keys they are."""
+    access, ctx = call.params["access"], call.ctx
     row = credentials.show(identity, credentials.id_of_access(access))
-    if row is None or row.user_id != call.params["user_id"]:
+    if row is None or row.type != credentials.EC2 or (row.user_id != call.params["user_id"] and not ctx.is_admin):
         raise NotFound(f"Could not find credential: {access}.")
+    if ctx.domain_id is not None or not policy.allows(ctx, call.params):
+        raise Forbidden(
+            f"You are not authorized to perform the requested action: {call.route.rule}.", code=call.route.rule
+        )
     return row
 
 
@@ -192,14 +196,6 @@ ROUTES = [
         rule="identity:ec2_create_credential",
         scopes=NO_DOMAIN,
     ),
-    Route("GET", ONE_EC2, show_ec2, policy=SEEN, rule="identity:ec2_get_credential", scopes=NO_DOMAIN),
-    Route(
-        "DELETE",
-        ONE_EC2,
-        delete_ec2,
-        status=204,
-        policy=ADMIN | OWN_MEMBER,
-        rule="identity:ec2_delete_credential",
-        scopes=NO_DOMAIN,
-    ),
+    Route("GET", ONE_EC2, show_ec2, policy=ANYONE, rule="identity:ec2_get_credential"),
+    Route("DELETE", ONE_EC2, delete_ec2, status=204, policy=ANYONE, rule="identity:ec2_delete_credential"),
 ]

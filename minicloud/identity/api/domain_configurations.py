@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from minicloud.api.policy import ADMIN, ADMIN_OR_SYSTEM_READER
+from minicloud.api.policy import ADMIN, ADMIN_OR_SYSTEM_READER, ANYONE
 from minicloud.api.route import Call, Reply, Route
 from minicloud.api.schema import Schema
 from minicloud.identity import domain_configurations
@@ -24,6 +24,12 @@ def _place(call: Call) -> tuple[str, str | None, str | None]:
 async def show_default(identity: Identity, call: Call) -> dict[str, Any]:
     """What counts where a domain has set nothing."""
     return {"config": domain_configurations.default(call.params.get("group"), call.params.get("option"))}
+
+
+async def show_security_compliance(identity: Identity, call: Call) -> dict[str, Any]:
+    """The rules for passwords, told to everybody."""
+    rule = call.params.get("rule")
+    return {"config": domain_configurations.security_compliance(identity, call.params["domain_id"], rule)}
 
 
 async def show_config(identity: Identity, call: Call) -> dict[str, Any]:
@@ -53,6 +59,16 @@ PLACES = ("", "/{group}", "/{group}/{option}")
 READ: dict[str, Any] = {"policy": ADMIN_OR_SYSTEM_READER, "scopes": NO_DOMAIN}
 WRITE: dict[str, Any] = {"policy": ADMIN, "scopes": NO_DOMAIN}
 ROUTES = [
+    *(
+        Route(
+            "GET",
+            f"{ONE}/security_compliance{rest}",
+            show_security_compliance,
+            policy=ANYONE,
+            rule="identity:get_security_compliance_domain_config",
+        )
+        for rest in ("", "/{rule}")
+    ),
     Route("PUT", ONE, create_config, body=CONFIG, rule="identity:create_domain_config", status=201, **WRITE),
     *(
         Route("GET", f"/domains/config{rest}/default", show_default, rule="identity:get_domain_config_default", **READ)

@@ -10,7 +10,7 @@ from minicloud.api.schema import OPTIONAL, REQUIRED, STRICT_BOOLEAN, Field, Sche
 from minicloud.identity import domains
 from minicloud.identity.api.fields import IMMUTABLE, KEY, NAME64, TAGS, TEXT, links, values_of
 from minicloud.identity.api.lists import page
-from minicloud.identity.api.rules import NO_DOMAIN, READERS, allow, own_domain
+from minicloud.identity.api.rules import NO_DOMAIN, READERS, allow, allow_outside_domains, own_domain
 from minicloud.identity.tables import Project
 
 if TYPE_CHECKING:
@@ -33,7 +33,7 @@ DOMAIN = Schema(
 
 async def list_domains(identity: Identity, call: Call) -> Listed:
     """Domains that the caller may list."""
-    home = own_domain(call.ctx)
+    home = own_domain(call)
     rows = [row for row in domains.listed(identity) if home in (None, row.id)]
     return page(call, rows, "id", "name", "enabled", "description")
 
@@ -57,7 +57,7 @@ async def show_domain(identity: Identity, call: Call) -> Project:
 async def update_domain(identity: Identity, call: Call) -> Project:
     """Change a domain; one that isn't there is not found for anybody, as Keystone has it."""
     domains.need(identity, call.params["domain_id"])
-    allow(call.ctx, call.route.rule, domain_id=None, role="admin")
+    allow_outside_domains(call.ctx, call.route.rule)
     values = values_of(DOMAIN, call.body)
     if "description" in values:
         values["description"] = values["description"] or ""
@@ -92,7 +92,6 @@ ROUTES = [
         view=DOMAIN,
         policy=ANYONE,
         rule="identity:update_domain",
-        scopes=NO_DOMAIN,
     ),
     Route("DELETE", ONE, delete_domain, status=204, policy=ADMIN, rule="identity:delete_domain", scopes=NO_DOMAIN),
 ]

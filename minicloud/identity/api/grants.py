@@ -56,12 +56,15 @@ def _row(call: Call, inherited: bool) -> Assignment:
 
 
 def _allow(identity: Identity, call: Call, row: Assignment, role: str) -> None:
-    """A domain's manager may give the ordinary roles to actors of the domain on targets of the domain; its reader may look."""
+    """A domain's manager may give the ordinary roles to actors of the domain on targets of the domain; its reader may look, but
+    not for the roles of other domains."""
     home = assignments.domain_of_target(identity, row.target_kind, row.target_id)
     if home != assignments.domain_of_actor(identity, row.actor_kind, row.actor_id):
         home = None
-    given = roles.ROLE.seek(identity, row.role_id) if role == "manager" else None
+    given = roles.ROLE.seek(identity, row.role_id)
     if role == "manager" and (given is None or given.name not in MANAGED):
+        home = None
+    if given is not None and given.domain_id not in (None, home):
         home = None
     allow(call.ctx, call.route.rule, domain_id=home, role=role)
 

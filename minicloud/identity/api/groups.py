@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from minicloud.api.policy import ANYONE
 from minicloud.api.route import Call, Listed, Route
 from minicloud.api.schema import OPTIONAL, REQUIRED, Field, Schema
 from minicloud.core.errors import NotFound
 from minicloud.identity import groups, projects
 from minicloud.identity.api.fields import NAME64, TEXT, links, values_of
 from minicloud.identity.api.lists import page
-from minicloud.identity.api.rules import MANAGERS, READERS, allow, own_domain, reached
+from minicloud.identity.api.rules import MANAGERS, READERS, allow, in_own_domain, own_domain, reached
 from minicloud.identity.groups import GROUP as GROUPS
 from minicloud.identity.tables import Group
 from minicloud.identity.users import USER
@@ -32,7 +33,7 @@ GROUP = Schema(
 
 async def list_groups(identity: Identity, call: Call) -> Listed:
     """Groups that the caller may list."""
-    return page(call, GROUPS.listed_in(identity, own_domain(call.ctx)), "id", "name", "domain_id")
+    return page(call, GROUPS.listed_in(identity, own_domain(call)), "id", "name", "domain_id")
 
 
 async def create_group(identity: Identity, call: Call) -> Group:
@@ -59,15 +60,16 @@ async def update_group(identity: Identity, call: Call) -> Group:
 
 
 async def delete_group(identity: Identity, call: Call) -> None:
-    """Remove a group."""
-    _reached(identity, call, "manager")
+    """Remove a group; one that isn't there is not found for anybody, as Keystone has it."""
+    row = GROUPS.show(identity, call.params["group_id"])
+    allow(call.ctx, call.route.rule, domain_id=row.domain_id, role="manager")
     await GROUPS.delete(identity, call.params["group_id"])
 
 
 async def list_group_users(identity: Identity, call: Call) -> Any:
     """Users in a group."""
     row = _reached(identity, call, "reader")
-    return page(call, groups.users_of(identity, row.id), "name", "domain_id", "enabled")
+    return page(call, in_own_domain(call, groups.users_of(identity, row.id)), "name", "domain_id", "enabled")
 
 
 async def check_member(identity: Identity, call: Call) -> None:
@@ -114,7 +116,7 @@ ROUTES = [
     ),
     Route("GET", ONE, show_group, view=GROUP, policy=READERS, rule="identity:get_group"),
     Route("PATCH", ONE, update_group, body=GROUP, view=GROUP, policy=MANAGERS, rule="identity:update_group"),
-    Route("DELETE", ONE, delete_group, status=204, policy=MANAGERS, rule="identity:delete_group"),
+    Route("DELETE", ONE, delete_group, status=204, policy=ANYONE, rule="identity:delete_group"),
     Route("GET", MEMBER, check_member, status=204, policy=READERS, rule="identity:check_user_in_group"),
     Route("PUT", MEMBER, add_member, status=204, policy=MANAGERS, rule="identity:add_user_to_group"),
     Route("DELETE", MEMBER, remove_member, status=204, policy=MANAGERS, rule="identity:remove_user_from_group"),

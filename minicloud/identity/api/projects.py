@@ -36,7 +36,7 @@ TAG_LIST = Schema("tags", Field("tags", TAGS, update=REQUIRED))
 
 async def list_projects(identity: Identity, call: Call) -> Listed:
     """Projects that the caller may list; `is_domain=true` lists the domains instead."""
-    home, as_domains = own_domain(call.ctx), is_true(call, "is_domain")
+    home, as_domains = own_domain(call), is_true(call, "is_domain")
     rows = identity.store.read(PROJECTS.where, "is_domain = ?", (as_domains,), order="name, id")
     rows = [row for row in rows if home is None or home in (row.domain_id, row.id)]
     return page(call, _with_tags(call, rows), "id", "name", "domain_id", "parent_id", "enabled", "description")

@@ -26,16 +26,18 @@ async def list_role_assignments(identity: Identity, call: Call) -> dict[str, Any
     if wanted.user_id is not None and wanted.group_id is not None:
         raise Invalid("Cannot list assignments of a user and a group at once.")
     given = role_assignments.listed(identity, wanted, effective=effective)
-    home = own_domain(call.ctx)
+    home = own_domain(call)
     if home is not None:
         given = [one for one in given if identity.store.read(_home, one.row) == home]
     names = is_true(call, "include_names")
     shown = [identity.store.read(_view, call, one, names) for one in given]
     extra = call.dialect.list_extra(call, "role_assignments", Listed([], Page()))
-    if "scope.project.id" in query and home is not None and not given:
+    if wanted.below and home is not None and not call.ctx.is_admin:
         project = identity.project(query["scope.project.id"])
         if project is None or project.domain_id != home:
-            raise Forbidden("You are not authorized to perform the requested action: identity:list_role_assignments.")
+            raise Forbidden(
+                "You are not authorized to perform the requested action: identity:list_role_assignments_for_tree."
+            )
     return {"role_assignments": shown, **extra}
 
 

@@ -11,7 +11,7 @@ from minicloud.core.errors import Forbidden, NotFound
 from minicloud.identity import roles
 from minicloud.identity.api.fields import IMMUTABLE, NAME64, NAME255, TEXT, links, values_of
 from minicloud.identity.api.lists import page
-from minicloud.identity.api.rules import NO_DOMAIN, allow, sees_all
+from minicloud.identity.api.rules import NO_DOMAIN, allow, allow_outside_domains, sees_all
 from minicloud.identity.tables import Role
 
 if TYPE_CHECKING:
@@ -36,7 +36,7 @@ MANAGED = ("manager", "member", "reader")
 async def list_roles(identity: Identity, call: Call) -> Listed:
     """The global roles; with `domain_id` those of that domain."""
     domain_id = call.query.get("domain_id") or None
-    if domain_id is not None and not sees_all(call.ctx):
+    if domain_id is not None and (call.ctx.domain_id is not None or not sees_all(call.ctx)):
         raise Forbidden("You are not authorized to perform the requested action: identity:list_domain_roles.")
     return page(call, roles.listed(identity, domain_id), "id", "name", "description")
 
@@ -49,6 +49,8 @@ async def create_role(identity: Identity, call: Call) -> Role:
 async def show_role(identity: Identity, call: Call) -> Role:
     """One role."""
     row = NOUN.show(identity, call.params["role_id"])
+    if row.domain_id is not None and call.ctx.domain_id is not None:
+        allow_outside_domains(call.ctx, call.route.rule)
     managed = row.name in MANAGED and row.domain_id is None and "manager" in call.ctx.roles
     if not managed:
         allow(call.ctx, call.route.rule, domain_id=None)
@@ -69,7 +71,7 @@ async def delete_role(identity: Identity, call: Call) -> None:
 
 def _managed(identity: Identity, call: Call) -> None:
     NOUN.show(identity, call.params["role_id"])
-    allow(call.ctx, call.route.rule, domain_id=None, role="admin")
+    allow_outside_domains(call.ctx, call.route.rule)
 
 
 # --- implied roles ---------------------------------------------------------------------------------------------------
@@ -143,10 +145,8 @@ ROUTES = [
         scopes=NO_DOMAIN,
     ),
     Route("GET", ONE, show_role, view=ROLE, policy=ANYONE, rule="identity:get_role"),
-    Route(
-        "PATCH", ONE, update_role, body=ROLE, view=ROLE, policy=ANYONE, rule="identity:update_role", scopes=NO_DOMAIN
-    ),
-    Route("DELETE", ONE, delete_role, status=204, policy=ANYONE, rule="identity:delete_role", scopes=NO_DOMAIN),
+    Route("PATCH", ONE, update_role, body=ROLE, view=ROLE, policy=ANYONE, rule="identity:update_role"),
+    Route("DELETE", ONE, delete_role, status=204, policy=ANYONE, rule="identity:delete_role"),
     Route("GET", IMPLIES, list_implied, policy=READ, rule="identity:list_implied_roles", scopes=NO_DOMAIN),
     Route(
         "GET",

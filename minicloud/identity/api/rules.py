@@ -7,6 +7,7 @@ target exists.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, TypeVar
 
 from minicloud.api.policy import ADMIN, ADMIN_OR_SYSTEM_READER, domain_role
@@ -40,6 +41,8 @@ __all__ = [
     "PROJECT_ONLY",
     "READERS",
     "allow",
+    "allow_outside_domains",
+    "in_own_domain",
     "own_domain",
     "own_rights",
     "reached",
@@ -71,9 +74,25 @@ def reached(identity: Identity, call: Call, noun: Noun[Row], *, role: str = "rea
     return noun.found(row, key)
 
 
-def own_domain(ctx: Context) -> str | None:
-    """The one domain whose rows the caller may list; None is all."""
-    return None if sees_all(ctx) else ctx.domain_id or "none"
+def allow_outside_domains(ctx: Context, rule: str) -> None:
+    """Raise `Forbidden` unless the caller is an admin whose token is not a domain's. For handlers that, as Keystone has it, say
+    first what isn't there; elsewhere a route's `scopes=NO_DOMAIN` does this."""
+    if not ctx.is_admin or ctx.domain_id is not None:
+        raise Forbidden(f"You are not authorized to perform the requested action: {rule}.", code=rule)
+
+
+def own_domain(call: Call) -> str | None:
+    """The one domain whose rows a list tells; None is all. A domain's token stays in its domain, unless an admin names another."""
+    ctx = call.ctx
+    if ctx.domain_id is not None and not (ctx.is_admin and call.query.get("domain_id")):
+        return ctx.domain_id
+    return None if sees_all(ctx) else "none"
+
+
+def in_own_domain(call: Call, rows: Sequence[Row]) -> list[Row]:
+    """Those of the rows that a domain's token is told of; all for others."""
+    home = call.ctx.domain_id
+    return [row for row in rows if home in (None, getattr(row, "domain_id", None))]
 
 
 def own_rights(identity: Identity, call: Call) -> Rights:

@@ -12,7 +12,7 @@ from minicloud.identity.api.fields import NAME64, NAME255, links, shown_if_set, 
 from minicloud.identity.api.groups import GROUP
 from minicloud.identity.api.lists import page
 from minicloud.identity.api.projects import PROJECT
-from minicloud.identity.api.rules import MANAGERS, READERS, allow, own_domain, reached
+from minicloud.identity.api.rules import MANAGERS, READERS, allow, in_own_domain, own_domain, reached
 from minicloud.identity.tables import User
 
 if TYPE_CHECKING:
@@ -78,7 +78,7 @@ async def list_users(identity: Identity, call: Call) -> Listed:
     """Users that the caller may list."""
     return page(
         call,
-        users.USER.listed_in(identity, own_domain(call.ctx)),
+        users.USER.listed_in(identity, own_domain(call)),
         "id",
         "name",
         "domain_id",
@@ -128,7 +128,7 @@ async def change_password(identity: Identity, call: Call) -> None:
 async def list_user_groups(identity: Identity, call: Call) -> Listed:
     """Groups that a user is in."""
     row = _seen(identity, call)
-    return page(call, users.groups_of(identity, row.id), "name", "domain_id")
+    return page(call, in_own_domain(call, users.groups_of(identity, row.id)), "name", "domain_id")
 
 
 async def list_user_projects(identity: Identity, call: Call) -> Listed:

@@ -18,6 +18,7 @@ from minicloud.api.schema import (
     Schema,
     Type,
     array,
+    mapping,
     nullable,
     seconds_z,
     string,
@@ -32,7 +33,7 @@ if TYPE_CHECKING:
 
 NAME = string(low=1, high=80)
 _TEXT = nullable(string(high=500))
-_OBJECTS = array(Type({"type": "object", "required": ["name"]}))
+_OBJECTS = array(Type({"type": "object", "required": ["name"], "properties": {"name": NAME.schema}}))
 NAMESPACE = Schema(
     "namespace",
     Field("namespace", NAME, create=REQUIRED, update=REQUIRED),
@@ -43,7 +44,7 @@ NAMESPACE = Schema(
     Field("owner", string(), create=OPTIONAL, update=OPTIONAL),
     Field("resource_type_associations", _OBJECTS, create=OPTIONAL),
     Field("objects", _OBJECTS, create=OPTIONAL),
-    Field("properties", Type({"type": "object"}), create=OPTIONAL),
+    Field("properties", mapping(Type({"type": "object"}), key=r"^[\s\S]{1,80}$"), create=OPTIONAL),
     Field("tags", _OBJECTS, create=OPTIONAL),
 )
 ITEM = Schema("item", Field("name", NAME, create=REQUIRED, update=REQUIRED), extra=True)
