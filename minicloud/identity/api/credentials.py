@@ -138,12 +138,15 @@ def _ec2_of(identity: Identity, call: Call, policy: Policy) -> Credential:
     first, and admins need not know whose keys they are."""
     access, ctx = call.params["access"], call.ctx
     row = credentials.show(identity, credentials.id_of_access(access))
-    if row is None or row.type != credentials.EC2 or (row.user_id != call.params["user_id"] and not ctx.is_admin):
-        raise NotFound(f"Could not find credential: {access}.")
+    missing = NotFound(f"Could not find credential: {access}.")
+    if row is None or row.type != credentials.EC2:
+        raise missing
     if ctx.domain_id is not None or not policy.allows(ctx, call.params):
         raise Forbidden(
             f"You are not authorized to perform the requested action: {call.route.rule}.", code=call.route.rule
         )
+    if row.user_id != call.params["user_id"] and not ctx.is_admin:
+        raise missing
     return row
 
 
