@@ -269,7 +269,8 @@ def _traced(host: Host) -> Host:
 
 
 def plugins() -> list[Callable[[Foundation, Host, Config], Service]]:
-    """Factories of services that other packages bring (entry point group `minicloud.services`).
+    """Factories of services that other packages bring (entry point group `minicloud.services`). One that asks others over
+    TLS brings its own `ssl` context: aiohttp's trusts nobody in here, see `cli/serve.py`.
 
     importlib.metadata reads every package there is; most machines have none of ours, which a glance at the files tells.
     """

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import gc
 import os
 import sys
+from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
@@ -48,13 +50,32 @@ def admin_password(file: Path | None) -> str | None:
 
 async def _serve(config: Config, password: str | None) -> None:
     gc.disable()  # until `settle_memory`: what is imported stays, looking through it time and again is a tenth of the start
-    from minicloud.daemon import Daemon, configure_logs, make_host, settle_memory
+    with _without_authorities():
+        from minicloud.daemon import Daemon, configure_logs, make_host, settle_memory
 
     configure_logs(as_json=config.log_json)
     settle_memory()
     first = not (config.state / "minicloud.db").exists()
     daemon = Daemon(config, make_host(config), admin_password=password)
     await daemon.run(started=lambda: _tell(config, password or daemon.new_password, first=first, made=not password))
+
+
+@contextlib.contextmanager
+def _without_authorities() -> Iterator[None]:
+    """Import aiohttp without the certificate authorities of this machine.
+
+    It reads all of them, twice, when it is imported: a tenth of our start, and megabytes for as long as we run. The
+    daemon asks hardly anybody over TLS; what does reads them then (`image/fetch.py`).
+    """
+    names = ("SSL_CERT_FILE", "SSL_CERT_DIR")
+    told = {name: os.environ[name] for name in names if name in os.environ}
+    os.environ.update(dict.fromkeys(names, os.devnull))
+    try:
+        yield
+    finally:
+        for name in names:
+            del os.environ[name]
+        os.environ.update(told)
 
 
 def _tell(config: Config, password: str | None, *, first: bool, made: bool) -> None:

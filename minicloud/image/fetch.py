@@ -6,8 +6,10 @@ resolved and at each redirect, but for the networks that `image.import_networks`
 
 from __future__ import annotations
 
+import asyncio
 import ipaddress
 import socket
+import ssl
 from collections.abc import AsyncIterator, Sequence
 from typing import cast
 from urllib.parse import urljoin, urlsplit
@@ -79,7 +81,8 @@ async def stream(uri: str, allowed: Sequence[str]) -> AsyncIterator[bytes]:
     Raises:
         Unavailable: the server can't be reached, or answers with anything but the file.
     """
-    connector = aiohttp.TCPConnector(resolver=cast(AbstractResolver, _Guarded(allowed)))
+    trusted = await asyncio.to_thread(ssl.create_default_context)
+    connector = aiohttp.TCPConnector(resolver=cast(AbstractResolver, _Guarded(allowed)), ssl=trusted)
     try:
         async with aiohttp.ClientSession(connector=connector, timeout=TIMEOUT, auto_decompress=False) as session:
             for _ in range(REDIRECTS):

@@ -97,7 +97,9 @@ async def served(folder: Path, *, fake: bool) -> AsyncIterator[Served]:
     """A daemon for the length of a block."""
     port, began = free_port(), time.monotonic()
     options = ["--fake"] if fake else []
-    env = {"PYTHONPATH": SOURCE, "MINICLOUD_ADMIN_PASSWORD": PASSWORD}
+    env = {"PYTHONPATH": SOURCE}
+    if not (folder / "state").exists():  # the password is for the very first start
+        env["MINICLOUD_ADMIN_PASSWORD"] = PASSWORD
     folder.mkdir(parents=True, exist_ok=True)
     argv = [sys.executable, "-m", "minicloud", "serve", *options, "--state", str(folder / "state"), "--port", str(port)]
     process = await spawn(argv, log=str(folder / "log"), env=env)
