@@ -15,17 +15,20 @@ import secrets
 from collections.abc import Callable
 from typing import TypeVar
 
-from argon2 import PasswordHasher
-from argon2.exceptions import InvalidHashError, VerificationError
+from argon2.exceptions import InvalidHashError
 
 from minicloud.config import Identity as Options
 from minicloud.core.errors import Invalid, Unavailable
+from minicloud.identity.argon import Argon
 
 LONGEST = 4096
 """Characters of a password at most; longer ones are refused before they cost anything."""
 
 QUEUE = 256
 """Hashes that may wait; more are turned away."""
+
+QUIET = 10.0
+"""Seconds without a hash after which the memory for hashes is given back."""
 
 FAST = "sha256$"
 R = TypeVar("R")
@@ -35,15 +38,10 @@ class Passwords:
     """The hasher of one daemon."""
 
     def __init__(self, options: Options) -> None:
-        self._hasher = PasswordHasher(
-            time_cost=options.argon2_time,
-            memory_cost=options.argon2_memory_kib,
-            parallelism=1,
-            hash_len=32,
-            salt_len=16,
-        )
+        self._argon = Argon(time=options.argon2_time, memory_kib=options.argon2_memory_kib)
         self._pool = concurrent.futures.ThreadPoolExecutor(options.hash_threads, "argon2")
         self._waiting = 0
+        self._release: asyncio.TimerHandle | None = None
         self._nobody: str | None = None
         self._rule, self._rule_in_words = _compiled(options.password_regex), options.password_regex_description
 
@@ -51,7 +49,7 @@ class Passwords:
         """The hash to keep; raises `Invalid` for a password that is empty or too long."""
         if not password or len(password) > LONGEST:
             raise Invalid(f"Cannot use this password: it must have 1 to {LONGEST} characters.")
-        return await self._run(lambda: self._hasher.hash(password))
+        return await self._run(lambda: self._argon.hash(password))
 
     def require_fit(self, password: str) -> None:
         """Raise `Invalid` for a new password of a user that is not as the operator wants passwords."""
@@ -69,28 +67,35 @@ class Passwords:
 
     def is_old(self, kept: str) -> bool:
         """Whether a hash was made with lesser numbers than today's."""
-        return not kept.startswith(FAST) and self._hasher.check_needs_rehash(kept)
+        return not kept.startswith(FAST) and self._argon.is_old(kept)
 
     def close(self) -> None:
         """Let the threads end."""
+        if self._release is not None:
+            self._release.cancel()
         self._pool.shutdown(wait=False, cancel_futures=True)
 
     def _verify(self, kept: str | None, password: str) -> bool:
         if self._nobody is None:
-            self._nobody = self._hasher.hash(secrets.token_urlsafe())
+            self._nobody = self._argon.hash(secrets.token_urlsafe())
         try:
-            return self._hasher.verify(kept or self._nobody, password) and kept is not None
-        except (VerificationError, InvalidHashError):
+            return self._argon.matches(kept or self._nobody, password) and kept is not None
+        except InvalidHashError:
             return False
 
     async def _run(self, call: Callable[[], R]) -> R:
         if self._waiting >= QUEUE:
             raise Unavailable("Cannot check passwords now: too many are waiting.", retry_after=2)
         self._waiting += 1
+        loop = asyncio.get_running_loop()
+        if self._release is not None:
+            self._release.cancel()
         try:
-            return await asyncio.get_running_loop().run_in_executor(self._pool, call)
+            return await loop.run_in_executor(self._pool, call)
         finally:
             self._waiting -= 1
+            if not self._waiting:
+                self._release = loop.call_later(QUIET, self._argon.release)
 
 
 def _compiled(pattern: str) -> re.Pattern[str] | None:

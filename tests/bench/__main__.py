@@ -20,7 +20,7 @@ from pathlib import Path
 import libvirt
 
 from minicloud.host.run import run
-from tests.bench import images
+from tests.bench import identities, images
 from tests.bench.measure import Figure, Served, ask, bare_handler, login, machine, ratio, served
 
 LAUNCHES = 5
@@ -181,6 +181,8 @@ async def main(*, fake: bool, image: Path) -> int:
         figures += await starting(folder / "fake", fake=True)
         if not fake:
             figures += await starting(folder / "real", fake=False)
+        async with bare_handler() as floor:
+            figures += await identities.people(folder / "people", floor)
         async with served(folder / "work", fake=fake) as one:
             token = await asyncio.to_thread(login, one.url)
             server, took = await launches(one, token, image, folder, fake=fake)
