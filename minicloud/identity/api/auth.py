@@ -5,9 +5,9 @@ The subject of validation and revocation is the token in `X-Subject-Token`; a ba
 
 from __future__ import annotations
 
-import json
 from typing import TYPE_CHECKING, Any
 
+from minicloud.api.outgoing import encoded
 from minicloud.api.policy import ADMIN, ADMIN_OR_SERVICE, ADMIN_OR_SYSTEM_READER, ANYONE, PUBLIC, Policy
 from minicloud.api.route import Call, Listed, Reply, Route
 from minicloud.api.schema import ANY, OBJECT, OPTIONAL, REQUIRED, Field, Schema, array, micros_z, string
@@ -104,11 +104,11 @@ def _subject(identity: Identity, call: Call, policy: Policy, rule: str, *, expir
 
 def token_text(identity: Identity, call: Call, found: Rights) -> str:
     """The answer in JSON: the catalogue, nine tenths of it, is the same for every token of a scope and encoded once."""
-    text = json.dumps(_token_body(identity, found))
+    text = encoded(_token_body(identity, found)).decode()
     if found.token.scope.kind != "unscoped" and not is_true(call, "nocatalog"):
         listing = identity.catalogue(found.token, origin=origin(identity, call))
-        text = f'{text[:-1]}, "catalog": {listing.text}}}'
-    return f'{{"token": {text}}}'
+        text = f'{text[:-1]},"catalog":{listing.text}}}'
+    return f'{{"token":{text}}}'
 
 
 def _token_body(identity: Identity, found: Rights) -> dict[str, Any]:
