@@ -56,13 +56,13 @@ class Shown:
 
 def shown(compute: Compute, rows: Sequence[Server]) -> list[Shown]:
     """Servers with their ports and volumes, all read from one snapshot."""
-    return compute.store.read(_shown_in, compute, rows)
+    return compute.store.read(_shown_in, compute, rows, services.host_name(compute))
 
 
-def _shown_in(db: Db, compute: Compute, rows: Sequence[Server]) -> list[Shown]:
+def _shown_in(db: Db, compute: Compute, rows: Sequence[Server], host: str) -> list[Shown]:
     if not rows:
         return []
-    host, zone = services.host_name(compute), aggregates.zone_of_host(compute)
+    zone = aggregates.zone_of_host(compute)
     host_status = "DOWN" if services.of_host(compute).forced_down else "UP"
     volumes: dict[str, list[BlockDevice]] = defaultdict(list)
     condition = f"volume_id IS NOT NULL AND server_id IN ({', '.join('?' for _ in rows)})"
@@ -98,15 +98,15 @@ def one(compute: Compute, row: Server) -> Shown:
 
 def found(compute: Compute, ctx: Context, server_id: str) -> Shown:
     """A server that the caller may know, by its id; the row and what surrounds it are of one moment. `NotFound`."""
-    known = compute.store.recall(_found_in, compute, server_id)
+    known = compute.store.recall(_found_in, compute, server_id, services.host_name(compute))
     if known is None or not ctx.sees(known.server.project_id):
         raise NotFound(f"Instance {server_id} could not be found.")
     return known
 
 
-def _found_in(db: Db, compute: Compute, server_id: str) -> Shown | None:
+def _found_in(db: Db, compute: Compute, server_id: str, host: str) -> Shown | None:
     row = SERVERS.get(db, server_id)
-    return None if row is None or row.deleted else _shown_in(db, compute, [row])[0]
+    return None if row is None or row.deleted else _shown_in(db, compute, [row], host)[0]
 
 
 def host_id(project_id: str, host: str) -> str:
