@@ -17,6 +17,7 @@ from minicloud.api import faults, paging
 from minicloud.api.app import BODY_LIMIT, Api
 from minicloud.api.dialect import Dialect, Microversions
 from minicloud.api.openapi import document
+from minicloud.api.outgoing import encoded
 from minicloud.api.policy import ADMIN as ADMIN_ONLY
 from minicloud.api.policy import MEMBER, PUBLIC, READER
 from minicloud.api.route import Call, Listed, Reply, Route
@@ -235,6 +236,23 @@ async def test_a_bad_body_is_refused_in_the_services_shape(url: str, raw: bytes,
 async def test_a_body_of_another_type_is_415(url: str) -> None:
     status, body, _ = await ask(url, "POST", ROBOTS, data=b"<robot/>", headers={"Content-Type": "text/xml"})
     assert status == 415 and "badMediaType" in body
+
+
+async def test_a_client_that_waits_to_be_told_is_told_to_send_its_body(url: str) -> None:
+    status, body, _ = await ask(url, "POST", ROBOTS, json={"robot": {"name": "x"}}, expect100=True)
+    assert status == 201 and body["robot"]["name"] == "x"
+    assert (await ask(url, "GET", ROBOTS, headers={"Expect": "a miracle"}))[0] == 417
+
+
+async def test_head_is_get_without_a_body(url: str) -> None:
+    status, body, headers = await ask(url, "HEAD", ROBOTS)
+    assert status == 200 and body == b"" and int(headers["Content-Length"]) > 0
+    assert (await ask(url, "HEAD", "/healthz"))[0] == 200
+
+
+async def test_what_json_can_say_and_the_fast_encoder_cannot_is_still_said() -> None:
+    for odd in ({"n": 2**70}, {1: "a"}, {"half": "\ud800"}):
+        assert json.loads(encoded(odd)) == json.loads(json.dumps(odd))
 
 
 async def test_actions_are_chosen_by_the_bodys_key(url: str) -> None:
