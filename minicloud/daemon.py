@@ -323,7 +323,7 @@ def configure_logs(*, as_json: bool) -> None:
     """One line a fact on standard error: for people, or JSON."""
     structlog.configure(
         processors=[
-            structlog.contextvars.merge_contextvars,
+            trace.tell_work,
             structlog.processors.add_log_level,
             structlog.processors.TimeStamper(fmt="iso", utc=True),
             structlog.processors.format_exc_info,

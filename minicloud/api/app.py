@@ -136,7 +136,6 @@ class Api:
     async def _answer(self, request: web.BaseRequest, place: Place, params: Mapping[str, str]) -> web.StreamResponse:
         """Run a request inside its trace and turn whatever it raises into the service's fault."""
         request_id, seen = new_request_id(), Seen()
-        structlog.contextvars.bind_contextvars(request_id=request_id)
         with self._tracer.request(request_id, f"{request.method} {place.path}"):
             try:
                 response = await place.answer(request, params, request_id, seen)

@@ -241,9 +241,9 @@ class _View:
         self._attributes: Callable[[Any], Any] = operator.attrgetter(*self._keys) if plain else lambda row: ()
 
     def of(self, row: Any, call: Call) -> dict[str, Any]:
-        """A row (an object or a mapping) as a call tells it."""
+        """A row (an object or a dict) as a call tells it."""
         told = self._template.copy()
-        if isinstance(row, Mapping):
+        if isinstance(row, dict):
             for name, key in zip(self._names, self._keys, strict=True):
                 told[name] = row.get(key, MISSING)
                 if told[name] is MISSING:

@@ -313,30 +313,29 @@ class Operations:
 
     async def _carry_out(self, operation: Operation) -> None:
         kind = self._kinds[operation.kind]
-        with structlog.contextvars.bound_contextvars(request_id=operation.ctx.request_id, subject=operation.subject):
-            with self._tracer.operation(operation.ctx.request_id, operation.subject, operation.kind) as work:
-                error: MinicloudError | None = None
-                try:
-                    with urgent() if kind.after_crash is AfterCrash.REDO else contextlib.nullcontext():
-                        await kind.run(operation)
-                except asyncio.CancelledError:
-                    return  # the daemon stops: the next boot treats this as a crash
-                except MinicloudError as known:
-                    error = known
-                    log.warning(
-                        "an operation failed",
-                        kind=operation.kind,
-                        error=known.message,
-                        detail=getattr(known, "detail", ""),
-                    )
-                except Exception:
-                    log.exception("an operation met a bug", kind=operation.kind)
-                    error = MinicloudError("Something went wrong inside; the request id leads to it in the log.")
-                if error is None:
-                    await self._end(operation, State.DONE)
-                else:
-                    await self._unwind(operation, error)
-            await self._tracer.save(work)
+        with self._tracer.operation(operation.ctx.request_id, operation.subject, operation.kind) as work:
+            error: MinicloudError | None = None
+            try:
+                with urgent() if kind.after_crash is AfterCrash.REDO else contextlib.nullcontext():
+                    await kind.run(operation)
+            except asyncio.CancelledError:
+                return  # the daemon stops: the next boot treats this as a crash
+            except MinicloudError as known:
+                error = known
+                log.warning(
+                    "an operation failed",
+                    kind=operation.kind,
+                    error=known.message,
+                    detail=getattr(known, "detail", ""),
+                )
+            except Exception:
+                log.exception("an operation met a bug", kind=operation.kind)
+                error = MinicloudError("Something went wrong inside; the request id leads to it in the log.")
+            if error is None:
+                await self._end(operation, State.DONE)
+            else:
+                await self._unwind(operation, error)
+        await self._tracer.save(work)
 
     async def _unwind(self, operation: Operation, error: MinicloudError) -> None:
         await self._write_surely(OPERATIONS.change, operation.id, state=State.UNDOING, error=error.message)

@@ -16,7 +16,7 @@ import inspect
 import json
 import time
 from collections import OrderedDict
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, MutableMapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 
@@ -117,6 +117,16 @@ def note(text: str) -> None:
 def current() -> Work | None:
     """The work under way in this task."""
     return _work.get()
+
+
+def tell_work(logger: Any, method: str, fact: MutableMapping[str, Any]) -> MutableMapping[str, Any]:
+    """A processor of logs: facts bear the request and the subject of the work under way."""
+    work = _work.get()
+    if work is not None:
+        fact.setdefault("request_id", work.request_id)
+        if work.subject:
+            fact.setdefault("subject", work.subject)
+    return fact
 
 
 class Step(NamedTuple):
