@@ -6,6 +6,7 @@ A request goes the same way everywhere: token, microversion, body, policy, schem
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 from collections import defaultdict
 from collections.abc import Callable, Mapping, Sequence
@@ -17,13 +18,16 @@ from aiohttp import web
 from minicloud.api import incoming, outgoing
 from minicloud.api.dialect import Dialect
 from minicloud.api.policy import ANYONE
-from minicloud.api.route import Call, Route
+from minicloud.api.route import Call, Listed, Route
 from minicloud.api.versions import Version, within
 from minicloud.core.context import Context
 from minicloud.core.errors import Forbidden, Invalid, MinicloudError, NotFound
 from minicloud.core.reserve import urgent
 
 ORDINARY = contextlib.nullcontext()
+MANY = 500
+"""Rows of a list that are shown beside the loop: making text of more would hold it for longer than it may be."""
+
 Authenticated = Callable[[Dialect, web.BaseRequest, str], Context]
 """(dialect, request, request id) -> who asks; raises `Unauthenticated` or `Forbidden`."""
 
@@ -123,6 +127,8 @@ class Endpoint:
         with urgent() if route.method == "DELETE" else ORDINARY:  # a full disk must not refuse to be made emptier
             result = await route.handler(self.service, call)
         seen.headers = call.headers
+        if isinstance(result, Listed) and len(result.rows) > MANY:
+            return await asyncio.to_thread(outgoing.answer_of, call, result, bulk)
         return outgoing.answer_of(call, result, bulk)
 
     def _choose(self, method: str, version: Version | None) -> _Choice:

@@ -29,8 +29,9 @@ def opened(identity: Identity, row: Credential) -> str:
 
 def listed(identity: Identity, *, user_id: str | None, kind: str | None = None) -> list[Credential]:
     """Those of a user, or all, of a type or any."""
-    rows = identity.store.read(CREDENTIALS.where, order="id")
-    return [row for row in rows if user_id in (None, row.user_id) and kind in (None, row.type)]
+    wanted = {name: value for name, value in (("user_id", user_id), ("type", kind)) if value is not None}
+    condition = " AND ".join(f"{column} = ?" for column in wanted)
+    return identity.store.read(CREDENTIALS.where, condition, tuple(wanted.values()), order="id")
 
 
 def show(identity: Identity, credential_id: str) -> Credential | None:

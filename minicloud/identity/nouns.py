@@ -94,11 +94,14 @@ class Noun(Generic[Row]):
 
     # --- nouns that live in a domain and have a name of their own there -----------------------------------------------
 
-    def listed_in(self, identity: Identity, domain_id: str | None) -> list[Row]:
-        """Those of one domain, or all."""
-        if domain_id is None:
-            return self.listed(identity)
-        return self.listed(identity, "domain_id = ?", (domain_id,))
+    async def matching(self, identity: Identity, domain_id: str | None, values: Mapping[str, str]) -> list[Row]:
+        """Those of one domain, or all, with these values. There may be very many: but for one by its name they are read beside
+        the loop."""
+        wanted = {**values, **({} if domain_id is None else {"domain_id": domain_id})}
+        condition = " AND ".join(f"{column} = ?" for column in wanted)
+        if "name" in wanted or "id" in wanted:
+            return self.listed(identity, condition, tuple(wanted.values()))
+        return await identity.store.scan(self.table.where, condition, tuple(wanted.values()), order=self.order)
 
     def refuse_taken_in(self, db: Db, name: str, domain_id: str | None, *, but: str = "") -> None:
         """`Conflict` if another one of the domain (of none, for None) has that name."""

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import dataclasses
+import operator
 import uuid
-from collections.abc import Mapping
-from datetime import timedelta
+from collections.abc import Callable, Mapping
+from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
 from minicloud.core.clock import stamp
@@ -18,6 +19,10 @@ from minicloud.identity.tokens import REFUSAL
 
 if TYPE_CHECKING:
     from minicloud.identity import Identity
+
+COMPARISONS: Mapping[str, Callable[[Any, Any], Any]] = {
+    "lt": operator.lt, "lte": operator.le, "gt": operator.gt, "gte": operator.ge, "eq": operator.eq, "neq": operator.ne,
+}  # fmt: skip
 
 
 def _check(db: Db, row: User, changes: dict[str, Any]) -> None:
@@ -89,6 +94,18 @@ def _end_of_password(identity: Identity, user: User, *, own: bool) -> str | None
 def expiry(user: User) -> str | None:
     """The moment when a user's password ends, None for one that counts until it is changed."""
     return None if user.options.get("ignore_password_expiry") else user.password_expires_at
+
+
+def with_passwords_ending(rows: list[User], told: str) -> list[User]:
+    """Those whose passwords end before, at or after a moment: "lt:2026-12-01T00:00:00Z" (also lte, gt, gte, eq, neq)."""
+    name, _, text = told.partition(":")
+    compare = COMPARISONS.get(name, operator.eq)
+    try:
+        moment = datetime.fromisoformat(text if name in COMPARISONS else told)
+    except ValueError:
+        raise Invalid(f"Cannot filter by password_expires_at: {told[:80]} is no moment.") from None
+    wanted = stamp(moment if moment.tzinfo else moment.replace(tzinfo=UTC))
+    return [row for row in rows if (ends := expiry(row)) is not None and compare(ends, wanted)]
 
 
 def refuse_expired(identity: Identity, user: User) -> None:

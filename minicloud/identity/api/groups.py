@@ -10,7 +10,7 @@ from minicloud.api.schema import OPTIONAL, REQUIRED, Field, Schema
 from minicloud.core.errors import NotFound
 from minicloud.identity import groups, projects
 from minicloud.identity.api.fields import NAME64, TEXT, links, values_of
-from minicloud.identity.api.lists import page
+from minicloud.identity.api.lists import exact, page
 from minicloud.identity.api.rules import MANAGERS, READERS, allow, in_own_domain, own_domain, reached
 from minicloud.identity.groups import GROUP as GROUPS
 from minicloud.identity.tables import Group
@@ -33,7 +33,8 @@ GROUP = Schema(
 
 async def list_groups(identity: Identity, call: Call) -> Listed:
     """Groups that the caller may list."""
-    return page(call, GROUPS.listed_in(identity, own_domain(call)), "id", "name", "domain_id")
+    rows = await GROUPS.matching(identity, own_domain(call), exact(call, "id", "name", "domain_id"))
+    return page(call, rows, "id", "name", "domain_id")
 
 
 async def create_group(identity: Identity, call: Call) -> Group:

@@ -31,6 +31,11 @@ def is_true(call: Call, name: str) -> bool:
     return name in call.query and call.query[name].lower() not in FALSE
 
 
+def exact(call: Call, *names: str) -> dict[str, str]:
+    """The query's plain filters on these attributes, for reads that need not fetch everything; `page` looks at the rest."""
+    return {name: call.query[name] for name in names if call.query.get(name)}
+
+
 def page(call: Call, rows: Sequence[Any], *names: str) -> Listed:
     """The rows that pass the query's filters on these attributes, and the part of them that `limit` and `marker` ask for.
 

@@ -9,9 +9,9 @@ from minicloud.api.route import Call, Listed, Reply, Route
 from minicloud.api.schema import OPTIONAL, REQUIRED, STRICT_BOOLEAN, Field, Schema, nullable
 from minicloud.identity import domains, projects
 from minicloud.identity.api.fields import IMMUTABLE, NAME64, TAGS, TEXT, links, values_of
-from minicloud.identity.api.lists import is_true, page
+from minicloud.identity.api.lists import exact, is_true, page
 from minicloud.identity.api.rules import MANAGERS, READERS, allow, own_domain, reached
-from minicloud.identity.tables import PROJECTS, Project
+from minicloud.identity.tables import Project
 
 if TYPE_CHECKING:
     from minicloud.identity import Identity
@@ -37,8 +37,8 @@ TAG_LIST = Schema("tags", Field("tags", TAGS, update=REQUIRED))
 async def list_projects(identity: Identity, call: Call) -> Listed:
     """Projects that the caller may list; `is_domain=true` lists the domains instead."""
     home, as_domains = own_domain(call), is_true(call, "is_domain")
-    rows = identity.store.read(PROJECTS.where, "is_domain = ?", (as_domains,), order="name, id")
-    rows = [row for row in rows if home is None or home in (row.domain_id, row.id)]
+    rows = await projects.PROJECT.matching(identity, None, exact(call, "id", "name", "domain_id", "parent_id"))
+    rows = [row for row in rows if row.is_domain == as_domains and (home is None or home in (row.domain_id, row.id))]
     return page(call, _with_tags(call, rows), "id", "name", "domain_id", "parent_id", "enabled", "description")
 
 

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import json
 from typing import TYPE_CHECKING, Any
 
-from minicloud.api.route import Call, Listed, Route
+from minicloud.api.route import Call, Listed, Reply, Route
 from minicloud.core.errors import Forbidden, Invalid
 from minicloud.core.store import Db, Page
 from minicloud.identity import role_assignments
@@ -17,7 +18,7 @@ if TYPE_CHECKING:
     from minicloud.identity import Identity
 
 
-async def list_role_assignments(identity: Identity, call: Call) -> dict[str, Any]:
+async def list_role_assignments(identity: Identity, call: Call) -> Reply:
     """Who has which role where, with names if asked for."""
     query, effective = call.query, is_true(call, "effective")
     wanted = _wanted(call)
@@ -25,20 +26,21 @@ async def list_role_assignments(identity: Identity, call: Call) -> dict[str, Any
         raise Invalid("Cannot list effective assignments of a group: they are worked out for users.")
     if wanted.user_id is not None and wanted.group_id is not None:
         raise Invalid("Cannot list assignments of a user and a group at once.")
-    given = role_assignments.listed(identity, wanted, effective=effective)
-    home = own_domain(call)
-    if home is not None:
-        given = [one for one in given if identity.store.read(_home, one.row) == home]
-    names = is_true(call, "include_names")
-    shown = [identity.store.read(_view, call, one, names) for one in given]
+    home, names = own_domain(call), is_true(call, "include_names")
     extra = call.dialect.list_extra(call, "role_assignments", Listed([], Page()))
+
+    def told(db: Db) -> str:
+        given = role_assignments.listed(db, wanted, effective=effective)
+        shown = [_view(db, call, one, names) for one in given if home is None or _home(db, one.row) == home]
+        return json.dumps({"role_assignments": shown, **extra})
+
     if wanted.below and home is not None and not call.ctx.is_admin:
         project = identity.project(query["scope.project.id"])
         if project is None or project.domain_id != home:
             raise Forbidden(
                 "You are not authorized to perform the requested action: identity:list_role_assignments_for_tree."
             )
-    return {"role_assignments": shown, **extra}
+    return Reply(await identity.store.scan(told))
 
 
 def _wanted(call: Call) -> Wanted:

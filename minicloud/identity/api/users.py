@@ -10,7 +10,7 @@ from minicloud.api.schema import OPTIONAL, REQUIRED, STRICT_BOOLEAN, Field, Sche
 from minicloud.identity import projects, scopes, users
 from minicloud.identity.api.fields import NAME64, NAME255, links, shown_if_set, values_of
 from minicloud.identity.api.groups import GROUP
-from minicloud.identity.api.lists import page
+from minicloud.identity.api.lists import exact, page
 from minicloud.identity.api.projects import PROJECT
 from minicloud.identity.api.rules import MANAGERS, READERS, allow, in_own_domain, own_domain, reached
 from minicloud.identity.tables import User
@@ -76,15 +76,12 @@ OWN_PASSWORD = Schema(
 
 async def list_users(identity: Identity, call: Call) -> Listed:
     """Users that the caller may list."""
-    return page(
-        call,
-        users.USER.listed_in(identity, own_domain(call)),
-        "id",
-        "name",
-        "domain_id",
-        "enabled",
-        "default_project_id",
-    )
+    names = ("id", "name", "domain_id", "default_project_id")
+    rows = await users.USER.matching(identity, own_domain(call), exact(call, *names))
+    ends = call.query.get("password_expires_at")
+    if ends:
+        rows = users.with_passwords_ending(rows, ends)
+    return page(call, rows, *names, "enabled")
 
 
 async def create_user(identity: Identity, call: Call) -> User:
