@@ -22,7 +22,7 @@ from minicloud.core.errors import Unauthenticated
 from minicloud.core.foundation import Foundation
 from minicloud.core.reconcile import Reconciler
 from minicloud.core.store import Db
-from minicloud.identity import access_rules, bootstrap, catalog, limits, login, rights, tables
+from minicloud.identity import access_rules, bootstrap, catalog, limits, login, partners, rights, tables
 from minicloud.identity.access_rules import Rule
 from minicloud.identity.api import DIALECT, ROUTES
 from minicloud.identity.keys import KeyRing
@@ -63,7 +63,8 @@ class Rights:
 
 @dataclass(frozen=True, slots=True)
 class Catalogue:
-    """What there is for a token's scope; `text` is the same in JSON, as most of what every validation answers."""
+    """What there is for a token's scope; `text` is the same in JSON, as most of what every validation answers, with the other
+    clouds that tokens tell of."""
 
     entries: list[dict[str, Any]]
     text: str
@@ -157,7 +158,10 @@ class Identity:
             if len(self._catalogues) >= CATALOGUES:
                 self._catalogues.clear()
             entries = self.store.read(catalog.catalogue, token.scope, token.user_id, origin=origin)
-            found = self._catalogues[key] = Catalogue(entries, json.dumps(entries))
+            text = f'"catalog": {json.dumps(entries)}'
+            others = self.store.read(partners.told_in_tokens)
+            text += f', "service_providers": {json.dumps(others)}' if others else ""
+            found = self._catalogues[key] = Catalogue(entries, text)
         return found
 
     # --- tokens --------------------------------------------------------------------------------------------------

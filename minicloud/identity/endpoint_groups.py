@@ -23,15 +23,17 @@ FILTERS = ("service_id", "region_id", "interface", "enabled")
 """Attributes of endpoints that a group may look at."""
 
 
-def _refuse_odd(filters: Mapping[str, Any]) -> None:
-    unknown = [name for name in filters if name not in FILTERS]
+def _refuse_odd(filters: Mapping[str, Any] | None) -> None:
+    unknown = [name for name in filters or () if name not in FILTERS]
     if unknown or not filters:
         told = f"{unknown[0][:40]} is none of them" if unknown else "there is none"
         raise Invalid(f"Cannot use the filters: they must be some of {', '.join(FILTERS)}, {told}.")
 
 
 def _check(db: Db, row: EndpointGroup, values: dict[str, Any]) -> None:
-    if "filters" in values:
+    if values.get("filters", ()) is None:
+        del values["filters"]
+    elif "filters" in values:
         _refuse_odd(values["filters"])
 
 
@@ -46,13 +48,13 @@ async def create(
     identity: Identity,
     *,
     name: str,
-    filters: Mapping[str, Any],
+    filters: Mapping[str, Any] | None,
     description: str | None = None,
     extra: Mapping[str, Any] | None = None,
 ) -> EndpointGroup:
     """A new group; `Invalid` for no filter, or one of something that endpoints haven't got."""
     _refuse_odd(filters)
-    row = EndpointGroup(uuid.uuid4().hex, name, description, dict(filters), dict(extra or {}))
+    row = EndpointGroup(uuid.uuid4().hex, name, description, dict(filters or {}), dict(extra or {}))
     return await identity.write(ENDPOINT_GROUPS.insert, row)
 
 

@@ -128,6 +128,26 @@ def m005_filters_configurations_and_ends_of_passwords(db: Database) -> None:
     db["users"].add_column("password_expires_at", str)
 
 
+@migrations()
+def m006_partners(db: Database) -> None:
+    db["identity_providers"].create(
+        {
+            "id": str, "description": str, "enabled": int, "domain_id": str, "remote_ids": str, "authorization_ttl": int,
+        },
+        pk="id",
+    )  # fmt: skip
+    db["protocols"].create({"key": str, "id": str, "provider_id": str, "mapping_id": str}, pk="key")
+    db["protocols"].create_index(["provider_id"])
+    db["mappings"].create({"id": str, "rules": str, "schema_version": str}, pk="id")
+    db["service_providers"].create(
+        {
+            "id": str, "auth_url": str, "sp_url": str, "description": str, "enabled": int, "relay_state_prefix": str,
+        },
+        pk="id",
+    )  # fmt: skip
+    db["consumers"].create({"id": str, "description": str, "sealed": str, "extra": str}, pk="id")
+
+
 @dataclass(frozen=True, slots=True)
 class Project:
     """A project, or a domain (`is_domain`; then both ids are None). A top project's parent is its domain."""
@@ -321,6 +341,59 @@ class DomainConfiguration:
 
 
 @dataclass(frozen=True, slots=True)
+class IdentityProvider:
+    """Somebody else who knows users; those would be in the domain."""
+
+    id: str
+    description: str | None
+    enabled: bool
+    domain_id: str
+    remote_ids: tuple[str, ...]
+    authorization_ttl: int | None
+
+
+@dataclass(frozen=True, slots=True)
+class Protocol:
+    """How an identity provider is spoken with, and which mapping reads what it says. `key` is both ids, "provider/protocol"."""
+
+    key: str
+    id: str
+    provider_id: str
+    mapping_id: str
+
+
+@dataclass(frozen=True, slots=True)
+class Mapping:
+    """Rules that make a local user and groups of what an identity provider says."""
+
+    id: str
+    rules: tuple[Any, ...]
+    schema_version: str
+
+
+@dataclass(frozen=True, slots=True)
+class ServiceProvider:
+    """Another cloud, told to the users of this one in their tokens while it is enabled."""
+
+    id: str
+    auth_url: str
+    sp_url: str
+    description: str | None
+    enabled: bool
+    relay_state_prefix: str
+
+
+@dataclass(frozen=True, slots=True)
+class Consumer:
+    """A program known by a key (its id) and a secret, as OAuth 1.0a calls it; `sealed` is the secret under the key on disk."""
+
+    id: str
+    description: str | None
+    sealed: str
+    extra: dict[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
 class RegisteredLimit:
     """The default limit of a service's resource."""
 
@@ -361,5 +434,10 @@ TRUSTS = Table("trusts", Trust, noun="Trust")
 POLICIES = Table("policies", StoredPolicy, noun="Policy")
 ENDPOINT_GROUPS = Table("endpoint_groups", EndpointGroup, noun="Endpoint group")
 DOMAIN_CONFIGURATIONS = Table("domain_configurations", DomainConfiguration, noun="Domain configuration")
+IDENTITY_PROVIDERS = Table("identity_providers", IdentityProvider, noun="Identity provider")
+PROTOCOLS = Table("protocols", Protocol, key="key", noun="Protocol")
+MAPPINGS = Table("mappings", Mapping, noun="Mapping")
+SERVICE_PROVIDERS = Table("service_providers", ServiceProvider, noun="Service provider")
+CONSUMERS = Table("consumers", Consumer, noun="Consumer")
 REGISTERED_LIMITS = Table("registered_limits", RegisteredLimit, noun="Registered limit")
 LIMITS = Table("limits", Limit, noun="Limit")

@@ -41,6 +41,7 @@ ANSWERS_TO_ALL = (
     "os-quota-",
     "quotas",
     "users/{user_id}",
+    "/OS-FEDERATION/",
 )
 """Places where the path's parameter is a filter or a key that may be new: an answer is right."""
 

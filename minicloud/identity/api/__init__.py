@@ -17,6 +17,7 @@ from minicloud.identity.api import (
     group_users,
     groups,
     limits,
+    partners,
     policies,
     policy_associations,
     projects,
@@ -43,5 +44,5 @@ ROUTES = [
     *versions.ROUTES, *auth.ROUTES, *domains.ROUTES, *projects.ROUTES, *users.ROUTES, *groups.ROUTES,
     *group_users.ROUTES, *roles.ROUTES, *grants.ROUTES, *role_assignments.ROUTES, *regions.ROUTES,
     *services.ROUTES, *endpoints.ROUTES, *application_credentials.ROUTES, *credentials.ROUTES, *trusts.ROUTES,
-    *policies.ROUTES, *limits.ROUTES, *domain_configurations.ROUTES, *endpoint_groups.ROUTES, *policy_associations.ROUTES, *signed_requests.ROUTES,
+    *policies.ROUTES, *limits.ROUTES, *partners.ROUTES, *domain_configurations.ROUTES, *endpoint_groups.ROUTES, *policy_associations.ROUTES, *signed_requests.ROUTES,
 ]  # fmt: skip

@@ -107,7 +107,7 @@ def token_text(identity: Identity, call: Call, found: Rights) -> str:
     text = encoded(_token_body(identity, found)).decode()
     if found.token.scope.kind != "unscoped" and not is_true(call, "nocatalog"):
         listing = identity.catalogue(found.token, origin=origin(identity, call))
-        text = f'{text[:-1]},"catalog":{listing.text}}}'
+        text = f"{text[:-1]},{listing.text}}}"
     return f'{{"token":{text}}}'
 
 

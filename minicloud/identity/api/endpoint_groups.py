@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from minicloud.api.policy import ADMIN, ADMIN_OR_SYSTEM_READER
 from minicloud.api.route import Call, Handler, Listed, Reply, Route
-from minicloud.api.schema import OBJECT, OPTIONAL, REQUIRED, Field, Schema
+from minicloud.api.schema import OBJECT, OPTIONAL, REQUIRED, Field, Schema, nullable
 from minicloud.identity import endpoint_groups, projects
 from minicloud.identity.api.endpoints import ENDPOINT, told
 from minicloud.identity.api.fields import NAME64, NAME255, TEXT
@@ -23,12 +23,15 @@ if TYPE_CHECKING:
 
 ROOT = "/OS-EP-FILTER"
 MANY = f"{ROOT}/endpoint_groups"
+FILTERS = nullable(OBJECT)
+"""Null changes nothing: the stock client sends it with every change."""
+
 ENDPOINT_GROUP = Schema(
     "endpoint_group",
     Field("id", NAME64, out=True),
     Field("name", NAME255, out=True, create=REQUIRED, update=OPTIONAL),
     Field("description", TEXT, out=True, create=OPTIONAL, update=OPTIONAL),
-    Field("filters", OBJECT, out=True, create=REQUIRED, update=OPTIONAL),
+    Field("filters", FILTERS, out=True, create=REQUIRED, update=OPTIONAL),
     Field("links", OBJECT, attr=lambda row, call: {"self": f"{call.root}{MANY}/{row.id}"}, out=True),
     extra=True,
     rest="extra",

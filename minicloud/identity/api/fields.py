@@ -59,11 +59,11 @@ def shown_if_set(name: str) -> Callable[[Any, Call], Any]:
 
 
 def values_of(schema: Schema, body: Mapping[str, Any]) -> dict[str, Any]:
-    """A checked body as the domain takes it: known attributes by name, unknown ones together as `extra`."""
-    extra = schema.unknown(body)
-    extra.pop("links", None)
-    extra.pop("id", None)
-    known = {name: value for name, value in body.items() if name not in extra and name not in ("links", "id")}
+    """A checked body as the domain takes it: known attributes by name, unknown ones together as `extra`. What is only ever told
+    (`links`, an id, when a password ends) and comes back from a client is left out."""
+    settable = {one.name for one in schema.fields if one.create is not None or one.update is not None} - {"id"}
+    extra = {name: value for name, value in schema.unknown(body).items() if name not in ("links", "id")}
+    known = {name: value for name, value in body.items() if name in settable}
     if isinstance(known.get("tags"), list):
         known["tags"] = tuple(known["tags"])
     return {**known, **({"extra": extra} if extra else {})}

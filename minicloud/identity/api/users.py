@@ -89,7 +89,6 @@ async def create_user(identity: Identity, call: Call) -> User:
     values = values_of(USER, call.body)
     allow(call.ctx, call.route.rule, domain_id=values.get("domain_id"), role="manager")
     values["domain_id"] = projects.home_of(call.ctx, values.get("domain_id"))
-    values.get("extra", {}).pop("password_expires_at", None)
     return await users.create(identity, **values)
 
 
