@@ -22,7 +22,7 @@ from typing import IO
 from minicloud.host import filesystem
 from minicloud.image.formats import Inspection
 
-PIECE = 512 * 1024
+PIECE = 256 * 1024
 PIECES = 3
 """Buffers of a stream: one that is filled, the others being written and hashed."""
 ZEROS = bytes(PIECE)
@@ -95,7 +95,7 @@ class Intake:
         self._file: IO[bytes] = path.open("wb", buffering=0)
         self._inspection, self._loop = inspection, loop
         self._md5, self._sha512 = hashlib.md5(usedforsecurity=False), hashlib.sha512()
-        self._lanes = (_Lane(self._keep, self._worked), _Lane(self._hash, self._worked))
+        self._lanes: tuple[_Lane, ...] = (_Lane(self._keep, self._worked), _Lane(self._hash, self._worked))
         self._piece = _Piece(bytearray(PIECE))
         self._free: list[_Piece] = []
         self._made = 1
@@ -138,6 +138,9 @@ class Intake:
         """Let the file go, after the last piece that is under way; after `finish` or instead of it."""
         self._rest()
         self._file.close()
+        # lanes and intake know each other: without this the buffers would wait for a collection of garbage
+        self._lanes, self._free = (), []
+        self._piece.buffer = bytearray()
 
     # --- between the loop and the lanes --------------------------------------------------------------------------
 
@@ -169,6 +172,8 @@ class Intake:
         self._loop.call_soon_threadsafe(self._freed, piece)
 
     def _freed(self, piece: _Piece) -> None:
+        if not self._lanes:
+            return
         piece.size = 0
         self._free.append(piece)
         if self._awaited is not None and not self._awaited.done():
