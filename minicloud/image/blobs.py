@@ -16,9 +16,11 @@ from pathlib import Path
 from minicloud.core.errors import TooLarge
 from minicloud.host import filesystem
 from minicloud.image.formats import Inspection
-from minicloud.image.intake import MODE, PIECE, Blob, Intake
+from minicloud.image.intake import MODE, Blob, Intake
 
 Progress = Callable[[int], None]
+PIECE = 256 * 1024
+"""Bytes of a file of ours that are read at once."""
 DRAFT = ".new"
 """End of a draft's name: the start removes what a killed daemon left."""
 
