@@ -1,6 +1,8 @@
 """How fast image bytes go in and out, against a bare aiohttp server that writes and reads a file; and in how much memory.
 
-Uploads hash (MD5 and SHA-512), look at the format and fsync, which the floor does not: that is why the promise is 0.6.
+The floor writes, fsyncs and answers. Uploads hash as well (MD5 and SHA-512, by the wire's demand) and look at the format: that is
+why the promise is 0.6. The two hashes alone cost about twice what the floor costs, so with two processors, which client, floor
+and hashes share, 0.6 is what is possible at best; a second figure tells how near uploads come to a bare copy that hashes.
 """
 
 from __future__ import annotations
@@ -80,19 +82,26 @@ async def made(one: Served, token: str) -> str:
 
 async def copying(one: Served, token: str, folder: Path) -> list[Figure]:
     """Upload and download, each in turn with the floor."""
-    ups, downs, auth = [], [], {"X-Auth-Token": token}
+    ups, hashes, downs, auth = [], [], [], {"X-Auth-Token": token}
     async with bare_copy(folder) as floor, aiohttp.ClientSession() as session:
         for _ in range(ROUNDS):
             image = await made(one, token)
-            ups.append((await put(session, floor, SIZE, {}), await put(session, image + "/file", SIZE, auth)))
+            plain, hashed = await put(session, floor, SIZE, {}), await put(session, floor + "hashed", SIZE, {})
+            own = await put(session, image + "/file", SIZE, auth)
+            ups.append((plain, own))
+            hashes.append((hashed, own))
             downs.append((await fetch(session, floor, {}), await fetch(session, image + "/file", auth)))
             await session.delete(image, headers=auth)
     figures = []
-    for name, pairs in (("upload", ups), ("download", downs)):
+    for name, pairs, promised in (
+        ("upload, rate against a bare aiohttp file copy", ups, 0.6),
+        ("upload, rate against the same copy that hashes", hashes, 0.9),
+        ("download, rate against a bare aiohttp file copy", downs, 0.6),
+    ):
         floors, ours = (SIZE / PIECE / statistics.median(column) for column in zip(*pairs, strict=True))
         note = f"{ours:.0f} against {floors:.0f} MiB/s"
         value = statistics.median(floor / own for floor, own in pairs)
-        figures.append(Figure(f"image {name}, rate against a bare aiohttp file copy", value, "x", 0.6, "more", note))
+        figures.append(Figure(f"image {name}", value, "x", promised, "more", note))
     return figures
 
 
