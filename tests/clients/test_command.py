@@ -20,7 +20,7 @@ def openstack(running: Running, line: str, *, code: int = 0) -> Any:
     """Run one command line; its JSON where there is some, what it said where it fails as expected."""
     env = {"PATH": os.environ["PATH"], "HOME": str(running.clouds.parent), "OS_CLIENT_CONFIG_FILE": str(running.clouds)}
     words = line.split()
-    silent = any(one in words for one in ("delete", "set", "unset", "add", "remove", "stop", "start"))
+    silent = any(one in words for one in ("delete", "set", "unset", "add", "remove", "stop", "start", "save"))
     argv = [str(PROGRAM), "--os-cloud", "admin", *words, *([] if silent else ["-f", "json"])]
     done = subprocess.run(argv, env=env, capture_output=True, text=True, timeout=90)
     assert done.returncode == code, f"{line}: {done.returncode}\n{done.stderr}"
