@@ -78,6 +78,8 @@ class Image:
     """Of each project: images, streams that come in at once, MiB of images, MiB that wait for an import; -1 is no limit."""
     convert: bool = True
     """Whether imports make qcow2 of the formats of other hypervisors (vmdk, vdi, vhd, vhdx)."""
+    import_seconds: int = 4 * 3600
+    """How long one web-download may take."""
     import_networks: tuple[str, ...] = ()
     """Networks that are not public and from which web-download may fetch all the same, as CIDRs."""
 

@@ -10,6 +10,7 @@ import asyncio
 import ipaddress
 import socket
 import ssl
+import time
 from collections.abc import AsyncIterator, Sequence
 from typing import cast
 from urllib.parse import urljoin, urlsplit
@@ -22,7 +23,8 @@ from minicloud.core.errors import Forbidden, Invalid, Unavailable
 
 REDIRECTS = 5
 PIECE = 1024 * 1024
-TIMEOUT = aiohttp.ClientTimeout(total=None, sock_connect=15, sock_read=60)
+SILENCE = 60.0
+"""Seconds without a byte after which a server is given up."""
 
 
 class _Guarded:
@@ -75,16 +77,21 @@ def check(uri: str, allowed: Sequence[str]) -> None:
         raise Forbidden(f"Cannot download from {host}: it is no public address, nor one that this cloud allows.")
 
 
-async def stream(uri: str, allowed: Sequence[str]) -> AsyncIterator[bytes]:
+async def stream(uri: str, allowed: Sequence[str], *, seconds: float) -> AsyncIterator[bytes]:
     """The bytes behind a URL.
 
+    Args:
+        seconds: how long all of it may take.
+
     Raises:
-        Unavailable: the server can't be reached, or answers with anything but the file.
+        Unavailable: the server can't be reached, answers with anything but the file, or takes too long.
     """
+    deadline = time.monotonic() + seconds
+    timeout = aiohttp.ClientTimeout(total=None, sock_connect=15, sock_read=min(SILENCE, seconds))
     trusted = await asyncio.to_thread(ssl.create_default_context)
     connector = aiohttp.TCPConnector(resolver=cast(AbstractResolver, _Guarded(allowed)), ssl=trusted)
     try:
-        async with aiohttp.ClientSession(connector=connector, timeout=TIMEOUT, auto_decompress=False) as session:
+        async with aiohttp.ClientSession(connector=connector, timeout=timeout, auto_decompress=False) as session:
             for _ in range(REDIRECTS):
                 check(uri, allowed)
                 async with session.get(uri, allow_redirects=False) as response:
@@ -94,6 +101,8 @@ async def stream(uri: str, allowed: Sequence[str]) -> AsyncIterator[bytes]:
                     if response.status != 200:
                         raise Unavailable(f"Cannot download {uri[:200]}: the server answered {response.status}.")
                     async for piece in response.content.iter_chunked(PIECE):
+                        if time.monotonic() > deadline:
+                            raise Unavailable(f"Cannot download {uri[:200]}: it takes longer than {seconds:g} s.")
                         yield piece
                     return
     except (aiohttp.ClientError, OSError, TimeoutError) as error:

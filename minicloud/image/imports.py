@@ -110,7 +110,8 @@ async def run(image: Image, operation: Operation) -> None:
     if method["name"] == "glance-direct":
         source = blobs.of_file(image.staged(row.id))
     else:
-        source = fetch.stream(method["uri"], image.config.image.import_networks)
+        settings = image.config.image
+        source = fetch.stream(method["uri"], settings.import_networks, seconds=settings.import_seconds)
     with image.coming_in(row.id):
         row, blob = await refine.taken_in(image, row, source)
     formats = {"disk_format": row.disk_format, "container_format": row.container_format}

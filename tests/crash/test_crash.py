@@ -98,7 +98,7 @@ def test_a_kill_at_any_point_is_recovered(template: Path, tmp_path: Path, scenar
         assert code == runs.DONE, f"{scenario}: killed at {at} ({points[at - 1]})\n{told(folder)}"
 
 
-@pytest.mark.parametrize("scenario", ["server create", "server delete", "volume attach"])
+@pytest.mark.parametrize("scenario", ["server create", "server delete", "volume attach", "image conversion"])
 @pytest.mark.timeout(1800)
 def test_a_kill_during_recovery_is_recovered(template: Path, tmp_path: Path, scenario: str) -> None:
     points = points_of(template, tmp_path, scenario, "kill")

@@ -44,6 +44,15 @@ async def web_server(more: asyncio.Event | None = None) -> AsyncIterator[str]:
         await answer.write(b"last")
         return answer
 
+    async def drip(request: web.Request) -> web.StreamResponse:
+        answer = web.StreamResponse()
+        await answer.prepare(request)
+        with contextlib.suppress(ConnectionError):
+            while True:
+                await answer.write(b"x")
+                await asyncio.sleep(0.02)
+        return answer
+
     async def moved(request: web.Request) -> web.Response:
         raise web.HTTPFound("/file")
 
@@ -51,6 +60,7 @@ async def web_server(more: asyncio.Event | None = None) -> AsyncIterator[str]:
     app.router.add_get("/file", file)
     app.router.add_get("/moved", moved)
     app.router.add_get("/slow", slow)
+    app.router.add_get("/drip", drip)
     runner = web.AppRunner(app)
     await runner.setup()
     await web.TCPSite(runner, "127.0.0.1", 0).start()
@@ -159,6 +169,19 @@ async def test_an_import_under_way_tells_how_far_it_is(tmp_path: Path) -> None:
         await door.operations.all_settled()
         shown = await alice.get(path)
         assert (shown["status"], shown["size"]) == ("active", 3 * 1024**2 + 4)
+
+
+async def test_a_download_without_end_is_given_up(tmp_path: Path) -> None:
+    settings = ImageConfig(import_networks=("127.0.0.0/8",), import_seconds=1)
+    config = Config(paths=Paths(state=str(tmp_path)), image=settings)
+    async with open_door(tmp_path, lambda *built: [Image(*built)], config) as door, web_server() as url:
+        alice = door.client("alice")
+        path = f"/image/v2/images/{(await made(alice))['id']}"
+        await alice.post(path + "/import", {"method": {"name": "web-download", "uri": url + "/drip"}}, expect=202)
+        await door.operations.all_settled()
+        (task,) = (await alice.get(path + "/tasks"))["tasks"]
+        assert (task["status"], "longer than 1 s" in task["message"]) == ("failure", True)
+        assert ((await alice.get(path))["status"], files(door)) == ("queued", [])
 
 
 async def test_a_copy_goes_nowhere_as_there_is_one_store(door: Door) -> None:
