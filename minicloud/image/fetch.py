@@ -22,7 +22,6 @@ from aiohttp.resolver import ThreadedResolver
 from minicloud.core.errors import Forbidden, Invalid, Unavailable
 
 REDIRECTS = 5
-PIECE = 1024 * 1024
 SILENCE = 60.0
 """Seconds without a byte after which a server is given up."""
 
@@ -100,7 +99,7 @@ async def stream(uri: str, allowed: Sequence[str], *, seconds: float) -> AsyncIt
                         continue
                     if response.status != 200:
                         raise Unavailable(f"Cannot download {uri[:200]}: the server answered {response.status}.")
-                    async for piece in response.content.iter_chunked(PIECE):
+                    async for piece, _end in response.content.iter_chunks():
                         if time.monotonic() > deadline:
                             raise Unavailable(f"Cannot download {uri[:200]}: it takes longer than {seconds:g} s.")
                         yield piece

@@ -69,6 +69,6 @@ async def test_authorities_are_those_of_the_machine_when_a_download_begins(
     pem = certificate(tmp_path)
     async with secure_server(pem) as url:
         with pytest.raises(Unavailable):
-            _ = [piece async for piece in fetch.stream(url, LOOPBACK)]
+            _ = [piece async for piece in fetch.stream(url, LOOPBACK, seconds=60)]
         monkeypatch.setenv("SSL_CERT_FILE", str(pem))
-        assert b"".join([piece async for piece in fetch.stream(url, LOOPBACK)]) == b"from afar"
+        assert b"".join([piece async for piece in fetch.stream(url, LOOPBACK, seconds=60)]) == b"from afar"

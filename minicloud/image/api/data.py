@@ -54,7 +54,8 @@ def _stream(image: Image, call: Call) -> AsyncIterator[bytes]:
 
 async def _pieces(call: Call) -> AsyncIterator[bytes]:
     try:
-        async for piece in call.request.content.iter_any():
+        # as they came: `iter_any` would join what waits into one, and the memory for that costs a fifth of an upload's time
+        async for piece, _end in call.request.content.iter_chunks():
             yield piece
     except ClientPayloadError as error:
         raise Invalid(f"Cannot take the image data: it ended too early ({error}).") from None
