@@ -68,8 +68,11 @@ def filled(url: str, names: dict[str, str]) -> str | None:
 
 
 def catalogue(db: Db, scope: Scope, user_id: str, *, origin: str) -> list[dict[str, Any]]:
-    """Enabled services and endpoints for a token of this scope, as it stands in replies; endpoints that can't be filled
-    are left out, as are those that the project's filters (`endpoint_groups.py`) don't name; an unscoped token has none at all. `origin`: of the cloud's own URLs, without a slash at the end."""
+    """Enabled services and endpoints for a token of this scope, as it stands in replies.
+
+    Endpoints that can't be filled are left out, as are those that the project's filters (`endpoint_groups.py`) don't name; an
+    unscoped token has none at all. `origin`: of the cloud's own URLs, without a slash at the end.
+    """
     if scope.kind == "unscoped":
         return []
     names = {"user_id": user_id}

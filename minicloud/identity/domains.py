@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING, Any
 
 from minicloud.core.errors import Conflict, Forbidden
 from minicloud.core.store import Db
-from minicloud.identity import groups, projects, roles, users
+from minicloud.identity import groups, partners, projects, roles, users
 from minicloud.identity.nouns import Noun, refuse_immutable
 from minicloud.identity.projects import DOMAIN
-from minicloud.identity.tables import DEFAULT_DOMAIN, PROJECTS, Project
+from minicloud.identity.tables import DEFAULT_DOMAIN, IDENTITY_PROVIDERS, PROJECTS, Project
 
 if TYPE_CHECKING:
     from minicloud.identity import Identity
@@ -67,7 +67,7 @@ async def update(identity: Identity, domain_id: str, changes: Mapping[str, Any])
 
 
 async def delete(identity: Identity, domain_id: str) -> None:
-    """Remove a domain with its projects, users, groups and roles; `Forbidden` while it is enabled."""
+    """Remove a domain with its projects, users, groups, roles and identity providers; `Forbidden` while it is enabled."""
 
     def remove(db: Db) -> None:
         domain = projects.need_domain_in(db, domain_id)
@@ -76,6 +76,8 @@ async def delete(identity: Identity, domain_id: str) -> None:
         refuse_immutable(domain.options, None, f"domain {domain_id}")
         for project in PROJECTS.where(db, "domain_id = ?", (domain_id,)):
             projects.delete_in(identity, db, project.id)
+        for provider in IDENTITY_PROVIDERS.where(db, "domain_id = ?", (domain_id,)):
+            partners.IDENTITY_PROVIDER.delete_in(db, provider)
         nouns: tuple[Noun[Any], ...] = (users.USER, groups.GROUP, roles.ROLE)
         for noun in nouns:
             for row in noun.table.where(db, "domain_id = ?", (domain_id,)):

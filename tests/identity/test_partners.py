@@ -67,6 +67,15 @@ async def test_an_identity_provider_has_a_domain_and_protocols(cloud: Cloud) -> 
     await admin.delete(f"{path}/two/protocols/saml2", expect=204)
 
 
+async def test_a_domain_takes_its_identity_providers_with_it(cloud: Cloud) -> None:
+    admin, path = cloud.admin, f"{FEDERATION}/identity_providers/one"
+    for _ in range(2):
+        home = (await admin.put(path, {"identity_provider": {}}, expect=201))["identity_provider"]["domain_id"]
+        await admin.patch(f"{V3}/domains/{home}", {"domain": {"enabled": False}}, expect=200)
+        await admin.delete(f"{V3}/domains/{home}", expect=204)
+        await admin.get(path, expect=404)
+
+
 async def test_what_is_no_partner_is_refused(cloud: Cloud) -> None:
     for path, body in (
         ("service_providers/a", {"service_provider": {**CLOUD, "auth_url": "no url"}}),
