@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import copy
 import ipaddress
+import math
 import uuid
 from collections.abc import Mapping
 from typing import Any
@@ -15,7 +16,7 @@ from hypothesis import strategies as st
 KNOWN = {
     "type", "enum", "const", "anyOf", "properties", "patternProperties", "propertyNames", "additionalProperties", "required",
     "minProperties", "maxProperties", "items", "minItems", "maxItems", "uniqueItems", "minLength", "maxLength", "pattern",
-    "format", "minimum", "maximum", "description", "not", "allOf", "oneOf", "dependentRequired", "dependencies",
+    "format", "exclusiveMinimum", "exclusiveMaximum", "minimum", "maximum", "description", "not", "allOf", "oneOf", "dependentRequired", "dependencies",
 }  # fmt: skip
 FORMATS: Mapping[str, st.SearchStrategy[str]] = {
     "uuid": st.uuids().map(str) | st.just(uuid.UUID(int=0).hex),
@@ -77,15 +78,20 @@ def _of_type(kind: str, schema: Mapping[str, Any]) -> st.SearchStrategy[Any]:
         low = schema.get("minItems", 0)
         most = min(max(low, 3), schema.get("maxItems", 3))
         return st.lists(valid(schema.get("items", {})), min_size=low, max_size=most)
-    low, high = schema.get("minimum"), schema.get("maximum")
+    low = schema.get("minimum", schema.get("exclusiveMinimum"))
+    high = schema.get("maximum", schema.get("exclusiveMaximum"))
     flat: dict[str, st.SearchStrategy[Any]] = {
-        "integer": st.integers(low, high),
-        "number": st.floats(low, high, allow_nan=False, allow_infinity=False) | st.integers(low, high),
+        "integer": _whole(low, high),
+        "number": st.floats(low, high, allow_nan=False, allow_infinity=False) | _whole(low, high),
         "boolean": st.booleans(),
         "null": st.none(),
         "any": JSON,
     }
     return flat[kind] if kind in flat else _texts(schema)
+
+
+def _whole(low: float | None, high: float | None) -> st.SearchStrategy[int]:
+    return st.integers(None if low is None else math.ceil(low), None if high is None else math.floor(high))
 
 
 def _texts(schema: Mapping[str, Any]) -> st.SearchStrategy[str]:

@@ -11,6 +11,7 @@ from collections.abc import Iterator
 from typing import Any
 
 import pytest
+from yarl import URL
 
 from minicloud.api.app import BODY_LIMIT
 from minicloud.core.context import Context
@@ -257,3 +258,13 @@ async def test_every_route_was_asked(town: Town) -> None:
         service.name for service in town.cloud.daemon.services if not service.routes
     }
     assert len(town.places) > 150 and all(re.match(r"/[a-z]+(/|$)", place.template) for place in town.places)
+
+
+async def test_odd_names_are_escaped_where_headers_tell_them(town: Town) -> None:
+    admin, odd, told = town.cloud.admin, "a\x0b é", "a%0B%20%C3%A9"
+    place = f"{admin.url}/identity/v3/projects/{town.cloud.demo.project_id}/tags/{told}"
+    headers = {"X-Auth-Token": admin.token}
+    async with admin.session.put(URL(place, encoded=True), headers=headers) as answer:
+        assert answer.status == 201 and answer.headers["Location"].endswith(f"/tags/{told}")
+    made = await admin.post("/image/v2/metadefs/namespaces", {"namespace": odd}, expect=201)
+    assert made.headers["Location"].endswith(f"/namespaces/{told}")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
+from urllib.parse import quote
 
 from minicloud.api.policy import MEMBER, READER
 from minicloud.api.route import Call, Reply, Route
@@ -48,7 +49,7 @@ async def add_tag(compute: Compute, call: Call) -> Reply:
     if tag in server.tags:
         return Reply(status=204)
     await servers.change_tags(compute, call.ctx, server.id, lambda known: [*known, tag])
-    return Reply(status=201, headers={"Location": f"{call.root}/servers/{server.id}/tags/{tag}"})
+    return Reply(status=201, headers={"Location": f"{call.root}/servers/{server.id}/tags/{quote(tag, safe='')}"})
 
 
 async def remove_tag(compute: Compute, call: Call) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
+from urllib.parse import quote
 
 from minicloud.api.policy import ANYONE
 from minicloud.api.route import Call, Listed, Reply, Route
@@ -140,7 +141,7 @@ async def add_tag(identity: Identity, call: Call) -> Reply:
     """Add a tag."""
     _managed(identity, call)
     await projects.tag(identity, call.params["project_id"], call.params["tag"])
-    place = f"{call.root}/projects/{call.params['project_id']}/tags/{call.params['tag']}"
+    place = f"{call.root}/projects/{call.params['project_id']}/tags/{quote(call.params['tag'], safe='')}"
     return Reply(None, headers={"Location": place})
 
 

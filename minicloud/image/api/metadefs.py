@@ -6,6 +6,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
+from urllib.parse import quote
 
 from minicloud.api.paging import page_of, with_query
 from minicloud.api.policy import ADMIN, ANYONE, READER
@@ -136,7 +137,7 @@ async def create_namespace(image: Image, call: Call) -> Reply:
         Kind.RESOURCE_TYPE: {one["name"]: _content(one) for one in body.get("resource_type_associations", ())},
     }
     row = await metadefs.create(image, call.ctx, body["namespace"], body, items)
-    headers = {"Location": f"{call.base}{BASE}/{row.name}"}
+    headers = {"Location": f"{call.base}{BASE}/{quote(row.name, safe='')}"}
     return Reply(_namespace_shown(image, row), headers=headers)
 
 
