@@ -182,6 +182,9 @@ def micros_z(text: str | None) -> str | None:
 
 # --- fields and schemas ----------------------------------------------------------------------------------------------
 
+END = r"\Z"
+"""What `$` is turned into in patterns of keys."""
+
 MISSING: Any = object()
 Getter = Callable[[Any, "Call"], Any]
 
@@ -346,7 +349,7 @@ class Schema:
 
     def _compile(self, mode: str, version: Version | None) -> Callable[[Any], Any]:
         schema = self.json_schema(mode, version)
-        check: Callable[[Any], Any] = fastjsonschema.compile(schema, formats=FORMATS, use_default=False)
+        check: Callable[[Any], Any] = fastjsonschema.compile(_ended(schema), formats=FORMATS, use_default=False)
         self._checks[(mode, version)] = check
         return check
 
@@ -387,6 +390,20 @@ class Schema:
         if self.upgrade is not None and version is not None:
             return self.upgrade(loaded, version)
         return loaded
+
+
+def _ended(schema: Any) -> Any:
+    """The schema with patterns of keys that end where the key does: to Python `$` also fits before a last line feed. (The
+    compiler sees to the patterns of values itself.)"""
+    if isinstance(schema, Mapping):
+        ended = {name: _ended(inner) for name, inner in schema.items()}
+        keys = ended.get("patternProperties")
+        if isinstance(keys, dict):
+            ended["patternProperties"] = {
+                key[:-1] + END if key.endswith("$") else key: inner for key, inner in keys.items()
+            }
+        return ended
+    return [_ended(inner) for inner in schema] if isinstance(schema, list) else schema
 
 
 def _told(error: fastjsonschema.JsonSchemaValueException) -> str:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import dataclasses
 import re
+import uuid
 from collections.abc import Iterator
 from typing import Any
 
@@ -268,3 +269,14 @@ async def test_odd_names_are_escaped_where_headers_tell_them(town: Town) -> None
         assert answer.status == 201 and answer.headers["Location"].endswith(f"/tags/{told}")
     made = await admin.post("/image/v2/metadefs/namespaces", {"namespace": odd}, expect=201)
     assert made.headers["Location"].endswith(f"/namespaces/{told}")
+
+
+async def test_a_key_that_ends_in_a_line_feed_is_no_key(town: Town) -> None:
+    entry = {"resources": {"VCPU": 1}}
+    body = {
+        "allocations": {f"{uuid.uuid4()}\n": entry}, "project_id": "p", "user_id": "u", "consumer_generation": None,
+        "consumer_type": "INSTANCE",
+    }  # fmt: skip
+    headers = {"OpenStack-API-Version": "placement 1.39"}
+    answer = await town.cloud.admin.put(f"/placement/allocations/{uuid.uuid4()}", body, headers=headers, expect=400)
+    assert "does not match any of the regexes" in str(answer.body)

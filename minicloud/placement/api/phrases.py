@@ -7,6 +7,8 @@ from typing import Any
 
 import fastjsonschema
 
+from minicloud.api.schema import END
+
 _PHRASES: Mapping[str, Callable[[Any, Any], str]] = {
     "type": lambda value, wanted: f"{value!r} is not of type {wanted!r}",
     "pattern": lambda value, wanted: f"{value!r} does not match {wanted!r}",
@@ -39,7 +41,7 @@ def unfit(error: fastjsonschema.JsonSchemaValueException) -> str:
 
 def _unexpected(error: fastjsonschema.JsonSchemaValueException) -> str:
     known = set(error.definition.get("properties", ()))
-    patterns = sorted(error.definition.get("patternProperties", ()))
+    patterns = sorted(key.replace(END, "$") for key in error.definition.get("patternProperties", ()))
     names = sorted(str(name) for name in error.value if name not in known)
     if patterns:
         return f"{names[0]!r} does not match any of the regexes: {', '.join(map(repr, patterns))}"
