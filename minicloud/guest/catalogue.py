@@ -27,7 +27,7 @@ SUMS_LIMIT = 4 * 1024 * 1024
 TIMEOUT = aiohttp.ClientTimeout(total=None, sock_connect=15, sock_read=60)
 HOW_ELSE = (
     "Without internet, name a mirror or a folder that has the image and its list of checksums by --mirror; or make an "
-    "image of Debian's packages by `minicloud image build tiny`."
+    "image of Debian's packages by `minicloud image build debian`."
 )
 DIGITS = {"sha256": 64, "sha512": 128}
 
