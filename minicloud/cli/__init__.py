@@ -26,6 +26,7 @@ COMMANDS = {
     "ops": ("ops:ops", "List long work: under way, stuck, and past."),
     "doctor": ("doctor:doctor", "Check this machine, with a fix for each finding."),
     "policy": ("policy:policy", "Explain who may do what."),
+    "keys": ("keys:keys", "Rotate the keys of tokens."),
     "routes": ("routes:routes", "List every URL with the code behind it."),
 }
 """Command -> where it is and what it does; the help is here so that listing all loads none."""

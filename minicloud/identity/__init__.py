@@ -70,6 +70,11 @@ class Catalogue:
     text: str
 
 
+def token_keys(config: Config) -> KeyRing:
+    """The keys that tokens are sealed with."""
+    return KeyRing(config.state / "keys" / "tokens", kept=config.identity.keys_kept)
+
+
 class Identity:
     """The identity service."""
 
@@ -83,9 +88,8 @@ class Identity:
         self.options = config.identity
         self.region = config.api.region
         self.public_url = config.api.public_url.rstrip("/")
-        folder = config.state / "keys"
-        self._token_keys = KeyRing(folder / "tokens", kept=self.options.keys_kept)
-        self.seal_keys = KeyRing(folder / "seals", kept=1_000_000)
+        self._token_keys = token_keys(config)
+        self.seal_keys = KeyRing(config.state / "keys" / "seals", kept=1_000_000)
         self.passwords = Passwords(self.options)
         self.throttle = Throttle(
             self.clock, failures=self.options.login_failures, window=self.options.login_window_seconds
@@ -168,6 +172,8 @@ class Identity:
 
     def token_of(self, text: str, *, allow_expired: bool = False) -> Rights:
         """What a token's text gives now; raises like `authenticate`."""
+        if self._token_keys.follow():
+            self._known.clear()
         found = self._known.get(text)
         if found is None:
             token = unseal(self._token_keys.cipher, text)

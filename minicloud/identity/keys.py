@@ -1,5 +1,6 @@
 """Keys on disk: a folder of numbered Fernet keys, the highest one in use, older ones still understood.
 
+The files are the truth: where another process rotated them (`minicloud keys rotate`), the next use reads them again.
 The folder is 0700, each file 0600, written whole (temporary name, fsync, rename, fsync of the folder) so that a power
 cut leaves the old set or the new one. Called by the identity service for tokens and for sealed columns.
 """
@@ -8,11 +9,15 @@ from __future__ import annotations
 
 import os
 import stat
+import time
 from pathlib import Path
 
 from cryptography.fernet import Fernet, MultiFernet
 
 from minicloud.core.errors import Unavailable
+
+QUIET = 50_000_000
+"""Nanoseconds after which a folder's time tells of every change: the kernel's clock for files is coarse."""
 
 
 class KeyRing:
@@ -25,7 +30,21 @@ class KeyRing:
 
     def __init__(self, folder: Path, *, kept: int) -> None:
         self._folder, self._kept = folder, kept
-        self.cipher = MultiFernet([Fernet(Fernet.generate_key())])
+        self._cipher = MultiFernet([Fernet(Fernet.generate_key())])
+        self._read_at = 0
+
+    @property
+    def cipher(self) -> MultiFernet:
+        """What the keys that lie there now seal and unseal with."""
+        self.follow()
+        return self._cipher
+
+    def follow(self) -> bool:
+        """Read the keys again if the folder has changed; whether it had."""
+        if self._folder.stat().st_mtime_ns == self._read_at:
+            return False
+        self._load()
+        return True
 
     def open(self) -> None:
         """Read the keys, making the first one.
@@ -41,21 +60,25 @@ class KeyRing:
 
     def rotate(self) -> None:
         """Use a new key from now on and forget the oldest beyond `kept`."""
-        numbers = self._numbers()
-        self._add(max(numbers, default=0) + 1)
+        self._add(max(self._numbers(), default=0) + 1)
         for number in self._numbers()[: -self._kept]:
             (self._folder / str(number)).unlink()
         self._load()
 
+    def ages(self, now: float) -> list[tuple[int, float]]:
+        """(number, seconds since it came into use) of each key, the newest first; `now` since the epoch."""
+        paths = [self._folder / str(number) for number in reversed(self._numbers())]
+        return [(int(path.name), now - path.stat().st_mtime) for path in paths]
+
     def newest_seconds(self, now: float) -> float:
         """Age of the key in use, seconds; `now` since the epoch."""
-        return now - (self._folder / str(self._numbers()[-1])).stat().st_mtime
+        return self.ages(now)[0][1]
 
     def _numbers(self) -> list[int]:
         return sorted(int(path.name) for path in self._folder.iterdir() if path.name.isdigit())
 
     def _load(self) -> None:
-        keys = []
+        keys, changed = [], self._folder.stat().st_mtime_ns
         for number in reversed(self._numbers()):
             path = self._folder / str(number)
             self._refuse_if_shared(path)
@@ -63,7 +86,8 @@ class KeyRing:
                 keys.append(Fernet(path.read_bytes()))
             except ValueError:
                 raise Unavailable(f"Cannot use the key file {path}: it holds no key.") from None
-        self.cipher = MultiFernet(keys)
+        self._cipher = MultiFernet(keys)
+        self._read_at = changed if time.time_ns() - changed > QUIET else 0
 
     def _add(self, number: int) -> None:
         path = self._folder / str(number)

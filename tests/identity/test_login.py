@@ -2,8 +2,13 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
+from click.testing import CliRunner
+
+from minicloud.cli import root
+from minicloud.config import render
 from tests.conftest import PASSWORD, Cloud
 
 TOKENS = "/identity/v3/auth/tokens"
@@ -157,3 +162,21 @@ async def test_only_the_holder_and_admins_look_at_a_token(cloud: Cloud) -> None:
     await cloud.demo.get(TOKENS, headers={"X-Subject-Token": "bad"}, expect=404)
     await cloud.admin.get(TOKENS, expect=404)
     await cloud.demo.request("HEAD", TOKENS, headers={"X-Subject-Token": cloud.demo.token}, expect=200)
+
+
+async def test_an_operator_rotates_the_keys_of_a_daemon_that_runs(cloud: Cloud, tmp_path: Path) -> None:
+    config_file = tmp_path / "minicloud.toml"
+    config_file.write_text(render(cloud.config))
+
+    def rotate() -> str:
+        done = CliRunner().invoke(root, ["keys", "rotate", "--config", str(config_file)])
+        assert done.exit_code == 0, done.output
+        return done.output
+
+    old, headers = cloud.demo.token, {"X-Subject-Token": cloud.demo.token}
+    assert rotate().startswith("key 2, 0.0 hours old\nkey 1,")
+    await cloud.demo.get("/identity/v3/auth/tokens", headers=headers, expect=200)
+    for _ in range(cloud.config.identity.keys_kept):
+        rotate()
+    await cloud.demo.get("/identity/v3/auth/tokens", headers={**headers, "X-Auth-Token": old}, expect=401)
+    await cloud.demo.post(TOKENS, by_password("admin", PASSWORD), expect=201)
