@@ -51,25 +51,25 @@ def told(status: int, shape: tuple[str, str], headers: Mapping[str, str] | None 
 
 
 def _viewed(call: Call, result: Any, bulk: bool) -> Any:
-    route, wanted = call.route, None
-    assert route.view is not None
+    route, view, wanted = call.route, call.route.view, None
+    assert view is not None
     if call.dialect.fields and call.request.method in ("GET", "HEAD"):
         wanted = set(call.query.getall("fields", ())) or None
 
     def show(row: Any) -> dict[str, Any]:
-        seen = route.view.view(row, call)  # type: ignore[union-attr]
+        seen = view.view(row, call)
         return seen if wanted is None else {key: value for key, value in seen.items() if key in wanted}
 
     if route.many:
         listed = result if isinstance(result, Listed) else None
         rows = result.rows if listed else result
-        shown = {route.view.plural: [show(row) for row in rows]}
+        shown = {view.plural: [show(row) for row in rows]}
         if listed is None:
             return shown
-        return {**shown, **listed.extra, **call.dialect.list_extra(call, route.view.plural, listed)}
+        return {**shown, **listed.extra, **call.dialect.list_extra(call, view.plural, listed)}
     if route.bulk:
         if bulk:
-            return {route.view.plural: [show(row) for row in result]}
+            return {view.plural: [show(row) for row in result]}
         result = result[0]
-    key = route.envelope if isinstance(route.envelope, str) else route.view.name
+    key = route.envelope if isinstance(route.envelope, str) else view.name
     return show(result) if not call.dialect.envelope or route.envelope is False else {key: show(result)}

@@ -19,9 +19,11 @@ from typing import TYPE_CHECKING, Any, Generic, TypeVar
 from minicloud.core.errors import Conflict, Invalid, NotFound
 
 if TYPE_CHECKING:
+    from _typeshed import DataclassInstance
+
     from minicloud.core.store import Db
 
-Row = TypeVar("Row")
+Row = TypeVar("Row", bound="DataclassInstance")
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,7 +66,7 @@ class Table(Generic[Row]):
 
     def __init__(self, name: str, row: type[Row], *, key: str = "id", noun: str) -> None:
         self.name, self.row, self.key, self.noun = name, row, key, noun
-        self.columns = tuple(field.name for field in dataclasses.fields(row))  # type: ignore[arg-type]
+        self.columns = tuple(field.name for field in dataclasses.fields(row))
         self._select = f"SELECT {', '.join(f'{name}.{column}' for column in self.columns)} FROM {name}"
         self._insert = f"INSERT INTO {name} ({', '.join(self.columns)}) VALUES ({', '.join('?' * len(self.columns))})"
 
@@ -191,7 +193,7 @@ class Table(Generic[Row]):
             settings = ", ".join(f"{column} = ?" for column in values)
             encoded = [self._value(column, value) for column, value in values.items()]
             db.execute(f"UPDATE {self.name} SET {settings} WHERE {self.key} = ?", [*encoded, key])
-            row = dataclasses.replace(row, **values)  # type: ignore[type-var]
+            row = dataclasses.replace(row, **values)
         return row
 
     def delete(self, db: Db, key: str | int | None) -> bool:

@@ -14,9 +14,11 @@ from minicloud.core.errors import Conflict, Forbidden, Invalid, NotFound
 from minicloud.core.store import Db, Table
 
 if TYPE_CHECKING:
+    from _typeshed import DataclassInstance
+
     from minicloud.identity import Identity
 
-Row = TypeVar("Row")
+Row = TypeVar("Row", bound="DataclassInstance")
 Check = Callable[[Db, Any, dict[str, Any]], None]
 """(db, row, changes): refuses a change, or completes it in place."""
 
@@ -67,12 +69,13 @@ class Noun(Generic[Row]):
 
     def change_in(self, db: Db, key: str, changes: Mapping[str, Any]) -> Row:
         """Change attributes inside a transaction, see `update`."""
-        row, values = self.need_in(db, key), dict(changes)
+        row: Any = self.need_in(db, key)  # those that can be given options or extra have such columns
+        values = dict(changes)
         self.check(db, row, values)
         if "options" in values:
-            values["options"] = merged(getattr(row, "options"), values["options"])  # noqa: B009 - some nouns have none
+            values["options"] = merged(row.options, values["options"])
         if "extra" in values:
-            values["extra"] = {**getattr(row, "extra"), **values["extra"]}  # noqa: B009
+            values["extra"] = {**row.extra, **values["extra"]}
         return self.table.change(db, key, **values)
 
     async def update(self, identity: Identity, key: str, changes: Mapping[str, Any]) -> Row:

@@ -8,14 +8,33 @@ from __future__ import annotations
 
 import uuid
 from collections.abc import Mapping, Sequence
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
 from minicloud.core.clock import Clock, stamp
 from minicloud.core.context import Context
 from minicloud.core.errors import Invalid, NotFound, PreconditionFailed
 from minicloud.core.store import Db, Table
 
-Row = TypeVar("Row")
+if TYPE_CHECKING:
+    from _typeshed import DataclassInstance
+
+    class Owned(DataclassInstance, Protocol):
+        """A row of a project."""
+
+        @property
+        def project_id(self) -> str: ...
+
+    class Counted(DataclassInstance, Protocol):
+        """A row that counts its changes."""
+
+        @property
+        def id(self) -> str: ...
+        @property
+        def revision_number(self) -> int: ...
+
+
+Row = TypeVar("Row", bound="Owned")
+Changed = TypeVar("Changed", bound="Counted")
 SHARED = "access_as_shared"
 EXTERNAL = "access_as_external"
 
@@ -61,7 +80,7 @@ def is_shared_in(db: Db, object_id: str, project_id: str | None, action: str | N
 def visible_in(db: Db, ctx: Context, table: Table[Row], object_id: str, code: str) -> Row:
     """The row, if the caller may know of it. Raises `NotFound` with Neutron's type for it."""
     row = table.get(db, object_id)
-    if row is None or not (ctx.sees(row.project_id) or is_shared_in(db, object_id, ctx.project_id)):  # type: ignore[attr-defined]
+    if row is None or not (ctx.sees(row.project_id) or is_shared_in(db, object_id, ctx.project_id)):
         raise NotFound(f"{table.noun} {object_id} could not be found.", code=code)
     return row
 
@@ -69,7 +88,7 @@ def visible_in(db: Db, ctx: Context, table: Table[Row], object_id: str, code: st
 def owned_in(db: Db, ctx: Context, table: Table[Row], object_id: str, code: str) -> Row:
     """The row, if the caller may change it. What is only shared with the caller is not found for writing, as in Neutron."""
     row = visible_in(db, ctx, table, object_id, code)
-    if not ctx.sees(row.project_id):  # type: ignore[attr-defined]
+    if not ctx.sees(row.project_id):
         raise NotFound(f"{table.noun} {object_id} could not be found.", code=code)
     return row
 
@@ -83,11 +102,10 @@ def require_revision(row: Any, wanted: int | None) -> None:
         )
 
 
-def changed_in(db: Db, clock: Clock, table: Table[Row], row: Row, values: Mapping[str, Any]) -> Row:
+def changed_in(db: Db, clock: Clock, table: Table[Changed], row: Changed, values: Mapping[str, Any]) -> Changed:
     """Set columns, count the revision up and note the time; a change of nothing counts too, as in Neutron."""
-    key: str = row.id  # type: ignore[attr-defined]
-    revision: int = row.revision_number  # type: ignore[attr-defined]
-    return table.change(db, key, **{**values, "updated_at": stamp(clock.now()), "revision_number": revision + 1})
+    counted = {"updated_at": stamp(clock.now()), "revision_number": row.revision_number + 1}
+    return table.change(db, row.id, **{**values, **counted})
 
 
 def touch_in(db: Db, clock: Clock, table: Table[Any], key: str) -> None:

@@ -16,10 +16,12 @@ from minicloud.core.errors import Forbidden
 from minicloud.identity.nouns import Noun
 
 if TYPE_CHECKING:
+    from _typeshed import DataclassInstance
+
     from minicloud.api.route import Call
     from minicloud.identity import Identity, Rights
 
-Row = TypeVar("Row")
+Row = TypeVar("Row", bound="DataclassInstance")
 
 READERS = ADMIN_OR_SYSTEM_READER | domain_role("reader")
 """Admins, readers of the system, readers of the target's domain."""
