@@ -97,6 +97,7 @@ class Identity:
         self.lockout = Lockout(self.clock, failures=self.options.lockout_failures, seconds=self.options.lockout_seconds)
         self.used_codes: dict[tuple[str, str], float] = {}
         self._known: OrderedDict[str, Rights] = OrderedDict()
+        self._known_by = 0
         self._catalogues: dict[tuple[Scope, str, str], Catalogue] = {}
 
     # --- life ----------------------------------------------------------------------------------------------------
@@ -172,8 +173,9 @@ class Identity:
 
     def token_of(self, text: str, *, allow_expired: bool = False) -> Rights:
         """What a token's text gives now; raises like `authenticate`."""
-        if self._token_keys.follow():
+        if self._known_by != self._token_keys.generation:
             self._known.clear()
+            self._known_by = self._token_keys.generation
         found = self._known.get(text)
         if found is None:
             token = unseal(self._token_keys.cipher, text)

@@ -30,21 +30,22 @@ class KeyRing:
 
     def __init__(self, folder: Path, *, kept: int) -> None:
         self._folder, self._kept = folder, kept
+        self._keys: list[bytes] = []
+        self._generation = 0
         self._cipher = MultiFernet([Fernet(Fernet.generate_key())])
         self._read_at = 0
 
     @property
     def cipher(self) -> MultiFernet:
         """What the keys that lie there now seal and unseal with."""
-        self.follow()
+        self._follow()
         return self._cipher
 
-    def follow(self) -> bool:
-        """Read the keys again if the folder has changed; whether it had."""
-        if self._folder.stat().st_mtime_ns == self._read_at:
-            return False
-        self._load()
-        return True
+    @property
+    def generation(self) -> int:
+        """A number that grows when the keys that lie there are others than before."""
+        self._follow()
+        return self._generation
 
     def open(self) -> None:
         """Read the keys, making the first one.
@@ -74,19 +75,25 @@ class KeyRing:
         """Age of the key in use, seconds; `now` since the epoch."""
         return self.ages(now)[0][1]
 
+    def _follow(self) -> None:
+        if self._folder.stat().st_mtime_ns != self._read_at:
+            self._load()
+
     def _numbers(self) -> list[int]:
         return sorted(int(path.name) for path in self._folder.iterdir() if path.name.isdigit())
 
     def _load(self) -> None:
-        keys, changed = [], self._folder.stat().st_mtime_ns
+        keys, ciphers, changed = [], [], self._folder.stat().st_mtime_ns
         for number in reversed(self._numbers()):
             path = self._folder / str(number)
             self._refuse_if_shared(path)
+            keys.append(path.read_bytes())
             try:
-                keys.append(Fernet(path.read_bytes()))
+                ciphers.append(Fernet(keys[-1]))
             except ValueError:
                 raise Unavailable(f"Cannot use the key file {path}: it holds no key.") from None
-        self._cipher = MultiFernet(keys)
+        if keys != self._keys:
+            self._keys, self._cipher, self._generation = keys, MultiFernet(ciphers), self._generation + 1
         self._read_at = changed if time.time_ns() - changed > QUIET else 0
 
     def _add(self, number: int) -> None:

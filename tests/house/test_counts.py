@@ -91,6 +91,7 @@ async def test_a_list_of_servers_costs_no_more_queries_than_one_of_them(
 async def test_a_known_token_is_validated_without_a_query(cloud: Cloud, monkeypatch: pytest.MonkeyPatch) -> None:
     headers = {"X-Subject-Token": cloud.demo.token}
     await cloud.demo.get("/identity/v3/auth/tokens", headers=headers)
+    (cloud.folder / "state" / "keys" / "tokens").touch()  # read again, and found to be the same keys
     with counted(cloud, monkeypatch) as counts:
         await cloud.demo.get("/identity/v3/auth/tokens", headers=headers)
     assert not counts.statements
