@@ -6,7 +6,6 @@ Written by `minicloud init`, the first `minicloud serve` and the sandbox; read b
 from __future__ import annotations
 
 import json
-import os
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -24,14 +23,16 @@ class Person:
     password: str
 
 
-def clouds_yaml(url: str, region: str, people: Mapping[str, Person]) -> str:
+def clouds_yaml(url: str, region: str, people: Mapping[str, Person], *, authority: Path | None = None) -> str:
     """A clouds.yaml (JSON is YAML) with one cloud for each person.
 
     Args:
         url: of the daemon, "http://127.0.0.1:5050".
         region: its name.
         people: the cloud's name in the file -> who logs in there.
+        authority: the certificate authority that clients should trust beside those that they know.
     """
+    trust = {} if authority is None else {"cacert": str(authority)}
     clouds = {
         name: {
             "auth": {
@@ -44,6 +45,7 @@ def clouds_yaml(url: str, region: str, people: Mapping[str, Person]) -> str:
             },
             "region_name": region,
             "identity_api_version": "3",
+            **trust,
         }
         for name, person in people.items()
     }
@@ -58,12 +60,14 @@ def variables(text: str, cloud: str) -> dict[str, str]:
     """
     told = json.loads(text)["clouds"][cloud]
     auth = {f"OS_{name.upper()}": value for name, value in told["auth"].items()}
-    return {**auth, "OS_REGION_NAME": told["region_name"], "OS_IDENTITY_API_VERSION": "3", "OS_AUTH_TYPE": "password"}
+    trust = {"OS_CACERT": told["cacert"]} if "cacert" in told else {}
+    common = {"OS_REGION_NAME": told["region_name"], "OS_IDENTITY_API_VERSION": "3", "OS_AUTH_TYPE": "password"}
+    return {**auth, **common, **trust}
 
 
-def write_private(path: Path, text: str) -> None:
-    """Write a file that only its owner may read."""
-    handle = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
-    with open(handle, "w") as file:
-        os.fchmod(handle, 0o600)
-        file.write(text)
+def moved(text: str, url: str, authority: Path) -> str:
+    """A clouds.yaml that we wrote, for the same cloud at another URL, under an authority of its own."""
+    told = json.loads(text)
+    for cloud in told["clouds"].values():
+        cloud["auth"]["auth_url"], cloud["cacert"] = f"{url}/identity", str(authority)
+    return json.dumps(told, indent=2) + "\n"

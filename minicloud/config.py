@@ -6,6 +6,7 @@ Unknown options and wrong types refuse the start in one line that names the opti
 from __future__ import annotations
 
 import dataclasses
+import ipaddress
 import json
 import tomllib
 import typing
@@ -13,7 +14,11 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from minicloud.certificates import AUTHORITY, CERTIFICATE
 from minicloud.core.errors import Invalid
+
+WILDCARDS = {"": "127.0.0.1", "0.0.0.0": "127.0.0.1", "::": "::1"}
+"""Addresses that mean all of this machine's -> the one by which this machine itself comes in."""
 
 
 @dataclass(frozen=True)
@@ -23,7 +28,11 @@ class Api:
     listen: str = "127.0.0.1"
     port: int = 5050
     public_url: str = ""
-    """What clients use, when it is not `http://listen:port` (a proxy in front, a name)."""
+    """What clients use, when it is not `http(s)://listen:port` (a proxy in front, a name)."""
+    tls_certificate: str = ""
+    tls_key: str = ""
+    """PEM files, the certificate with its chain; empty: tls/certificate.pem in the state folder, if it is there, and the
+    key in the certificate's file. Without a certificate the door speaks plain HTTP."""
     region: str = "RegionOne"
     policy_file: str = ""
     """Rules in oslo.policy's syntax; `policy.yaml` in the state folder, if it is there."""
@@ -149,9 +158,43 @@ class Config:
         return Path(self.paths.state)
 
     @property
+    def tls_folder(self) -> Path:
+        """Where this cloud's own authority and certificate are, if it has them."""
+        return self.state / "tls"
+
+    @property
+    def tls(self) -> tuple[Path, Path] | None:
+        """The files of the certificate and its key; None is plain HTTP."""
+        own = self.tls_folder / CERTIFICATE
+        if not self.api.tls_certificate:
+            return (own, own) if own.exists() else None
+        certificate = Path(self.api.tls_certificate)
+        return certificate, Path(self.api.tls_key) if self.api.tls_key else certificate
+
+    @property
+    def authority(self) -> Path | None:
+        """This cloud's own authority, which clients have to be told to trust."""
+        own = self.tls_folder / AUTHORITY
+        return own if not self.api.tls_certificate and own.exists() else None
+
+    @property
     def public_url(self) -> str:
-        """What the catalogue tells clients, without a slash at the end."""
-        return (self.api.public_url or f"http://{self.api.listen}:{self.api.port}").rstrip("/")
+        """What clients on this machine use, if they are told nothing else; without a slash at the end."""
+        return self.api.public_url.rstrip("/") or self.url(self.api.port)
+
+    def url(self, port: int) -> str:
+        """Where the door is, as seen from this machine."""
+        scheme = "http" if self.tls is None else "https"
+        listen = WILDCARDS.get(self.api.listen, self.api.listen)
+        return f"{scheme}://[{listen}]:{port}" if ":" in listen else f"{scheme}://{listen}:{port}"
+
+
+def is_loopback(listen: str) -> bool:
+    """Whether only this machine itself can reach an address (or name) that the door listens on."""
+    try:
+        return ipaddress.ip_address(listen).is_loopback
+    except ValueError:
+        return listen == "localhost"
 
 
 def load(path: Path | None) -> Config:

@@ -16,18 +16,20 @@ import signal
 import socket
 import sys
 from collections.abc import Callable
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
 import structlog
 from aiohttp import web
 
-from minicloud import __version__
+from minicloud import __version__, certificates
 from minicloud.api import policy_file
 from minicloud.api.app import Api
 from minicloud.api.policy import Policy
+from minicloud.certificates import Certificate
 from minicloud.compute import Compute
-from minicloud.config import Config
+from minicloud.config import Config, is_loopback
 from minicloud.core import operations, quota, trace
 from minicloud.core.clock import Clock, SystemClock
 from minicloud.core.errors import Conflict, Unavailable
@@ -53,6 +55,8 @@ STUCK_SECONDS = 30.0
 """How often what could not be taken back is tried again."""
 STOP_SECONDS = 1.0
 """How long requests under way may take to end when the daemon stops."""
+CERTIFICATE_SECONDS = 3600.0
+"""How often the files of the certificate are looked at."""
 
 
 class Daemon:
@@ -87,6 +91,7 @@ class Daemon:
         self._admin_password = admin_password
         self._lock: int | None = None
         self._runner: web.ServerRunner | None = None
+        self._certificate: Certificate | None = None
         self._port = config.api.port
         self._started_at = clock.monotonic()
 
@@ -151,6 +156,7 @@ class Daemon:
         for one in self.reconcilers:
             await one.once()
         self.reconcilers.append(Reconciler("operations", self.operations.retry_stuck, every=STUCK_SECONDS))
+        self.reconcilers.append(Reconciler("certificate", self._keep_certificate, every=CERTIFICATE_SECONDS))
 
     async def initialise(self) -> None:
         """Make the database and the first administrator (`new_password`), without host and door.
@@ -196,7 +202,7 @@ class Daemon:
     @property
     def url(self) -> str:
         """Where the door is."""
-        return f"http://{self.config.api.listen}:{self._port}"
+        return self.config.url(self._port)
 
     async def run(self, started: Callable[[], None] = lambda: None) -> None:
         """Start, call `started`, serve until SIGTERM or SIGINT, stop."""
@@ -235,15 +241,33 @@ class Daemon:
 
     async def _open_door(self) -> None:
         rules = await asyncio.to_thread(self._rules)
+        await self._keep_certificate()
+        listen = self.config.api.listen
+        if self._certificate is None and not is_loopback(listen):
+            log.warning(
+                "passwords and tokens go over the network in the clear; `minicloud certificate make` is a remedy"
+            )
         api = Api(self.services, self.identity.authenticate, self.tracer, health=self._health, rules=rules)
         self._runner = web.ServerRunner(api.server(), shutdown_timeout=STOP_SECONDS)
         await self._runner.setup()
         try:
-            await web.TCPSite(self._runner, self.config.api.listen, self.config.api.port).start()
+            context = None if self._certificate is None else self._certificate.context
+            await web.TCPSite(self._runner, listen, self.config.api.port, ssl_context=context).start()
         except OSError as error:
-            place = f"{self.config.api.listen}:{self.config.api.port}"
-            raise Unavailable(f"Cannot listen on {place}: {error.strerror or error}.") from None
+            raise Unavailable(f"Cannot listen on {listen}:{self.config.api.port}: {error.strerror or error}.") from None
         self._port = self._runner.addresses[0][1]
+
+    async def _keep_certificate(self) -> None:
+        """Have the door show the certificate that lies there now, renewed if it is ours and near its end."""
+        if self.config.tls is None:
+            return
+        now = self.foundation.clock.now()
+        if self.config.authority is not None and certificates.near_end(self.config.tls_folder, now):
+            await asyncio.to_thread(_renew, self.config.tls_folder, now)
+        if self._certificate is None:
+            self._certificate = await asyncio.to_thread(Certificate, *self.config.tls)
+        elif await asyncio.to_thread(self._certificate.refresh):
+            log.info("the door shows another certificate")
 
     def _health(self) -> dict[str, Any]:
         live = self.operations.listed()
@@ -282,6 +306,12 @@ def plugins() -> list[Callable[[Foundation, Host, Config], Service]]:
     from importlib.metadata import entry_points
 
     return [entry.load() for entry in entry_points(group=PLUGINS)]
+
+
+def _renew(tls_folder: Path, now: datetime) -> None:
+    from minicloud import authority  # megabytes, once a year
+
+    authority.renew(tls_folder, now)
 
 
 def notify(state: str) -> None:

@@ -26,6 +26,7 @@ COMMANDS = {
     "ops": ("ops:ops", "List long work: under way, stuck, and past."),
     "doctor": ("doctor:doctor", "Check this machine, with a fix for each finding."),
     "policy": ("policy:policy", "Explain who may do what."),
+    "certificate": ("certificate:certificate", "Make a certificate, so that the door speaks TLS."),
     "keys": ("keys:keys", "Rotate the keys of tokens."),
     "routes": ("routes:routes", "List every URL with the code behind it."),
 }

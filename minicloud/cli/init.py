@@ -9,8 +9,7 @@ from pathlib import Path
 import click
 
 from minicloud.cli.options import config_of, configured
-from minicloud.cli.serve import admin_password
-from minicloud.clouds import FILE, Person, clouds_yaml, write_private
+from minicloud.cli.serve import admin_password, write_clouds
 from minicloud.config import Config
 from minicloud.core.errors import Conflict
 
@@ -30,10 +29,7 @@ def init(file: Path | None, state: Path | None, fake: bool, admin_password_file:
     given = admin_password(admin_password_file)
     password = given or secrets.token_urlsafe(12)
     asyncio.run(_initialise(config, password))
-    clouds = config.state / FILE
-    write_private(
-        clouds, clouds_yaml(config.public_url, config.api.region, {"admin": Person("admin", "admin", password)})
-    )
+    clouds = write_clouds(config, password)
     if given is None:
         click.echo(f"The administrator is admin, with the password {password} (told this once; {clouds} holds it too).")
     click.echo(

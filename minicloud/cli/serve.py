@@ -14,8 +14,9 @@ from pathlib import Path
 import click
 
 from minicloud.cli.options import config_of, configured
-from minicloud.clouds import FILE, Person, clouds_yaml, write_private
+from minicloud.clouds import FILE, Person, clouds_yaml
 from minicloud.config import Config
+from minicloud.core.files import write_whole
 
 
 @click.command()
@@ -82,12 +83,17 @@ def _tell(config: Config, password: str | None, *, first: bool, made: bool) -> N
     """After the very first start: who the administrator is, and a clouds.yaml for stock clients."""
     if not first or password is None:
         return
-    clouds = config.state / FILE
-    write_private(
-        clouds, clouds_yaml(config.public_url, config.api.region, {"admin": Person("admin", "admin", password)})
-    )
+    clouds = write_clouds(config, password)
     if made:
         click.echo(
             f"The administrator is admin, with the password {password} (told this once; {clouds} has it).", err=True
         )
         sys.stderr.flush()
+
+
+def write_clouds(config: Config, password: str) -> Path:
+    """The clouds.yaml of the state folder, with the administrator; where it is."""
+    path, people = config.state / FILE, {"admin": Person("admin", "admin", password)}
+    text = clouds_yaml(config.public_url, config.api.region, people, authority=config.authority)
+    write_whole(path, text.encode())
+    return path

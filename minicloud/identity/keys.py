@@ -1,8 +1,7 @@
 """Keys on disk: a folder of numbered Fernet keys, the highest one in use, older ones still understood.
 
 The files are the truth: where another process rotated them (`minicloud keys rotate`), the next use reads them again.
-The folder is 0700, each file 0600, written whole (temporary name, fsync, rename, fsync of the folder) so that a power
-cut leaves the old set or the new one. Called by the identity service for tokens and for sealed columns.
+The folder is 0700, each file 0600, written whole, so that a power cut leaves the old set or the new one. Called by the identity service for tokens and for sealed columns.
 """
 
 from __future__ import annotations
@@ -15,6 +14,7 @@ from pathlib import Path
 from cryptography.fernet import Fernet, MultiFernet
 
 from minicloud.core.errors import Unavailable
+from minicloud.core.files import write_whole
 
 QUIET = 50_000_000
 """Nanoseconds after which a folder's time tells of every change: the kernel's clock for files is coarse."""
@@ -97,21 +97,7 @@ class KeyRing:
         self._read_at = changed if time.time_ns() - changed > QUIET else 0
 
     def _add(self, number: int) -> None:
-        path = self._folder / str(number)
-        temporary = path.with_suffix(".new")
-        temporary.unlink(missing_ok=True)
-        handle = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
-        try:
-            os.write(handle, Fernet.generate_key())
-            os.fsync(handle)
-        finally:
-            os.close(handle)
-        temporary.rename(path)
-        folder = os.open(self._folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-        try:
-            os.fsync(folder)
-        finally:
-            os.close(folder)
+        write_whole(self._folder / str(number), Fernet.generate_key())
 
     def _refuse_if_shared(self, path: Path) -> None:
         found = path.stat()

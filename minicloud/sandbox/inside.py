@@ -17,9 +17,10 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-from minicloud.clouds import FILE, Person, clouds_yaml, variables, write_private
+from minicloud.clouds import FILE, Person, clouds_yaml, variables
 from minicloud.config import Api, Config, Paths, render
 from minicloud.core.errors import Unavailable
+from minicloud.core.files import write_whole
 from minicloud.host import run
 from minicloud.sandbox import kernel, libvirtd, people
 from minicloud.sandbox.folder import Folder, kill
@@ -97,13 +98,13 @@ class Inside:
         paths = Paths(state=str(path / "state"), cache=str(cache), run=str(path / "r"))
         self.config = replace(self.config, api=Api(port=port, region=self.config.api.region), paths=paths)
         self._passwords = {"admin": secrets.token_urlsafe(12), people.DEMO: secrets.token_urlsafe(12)}
-        write_private(path / "minicloud.toml", render(self.config))
+        write_whole(path / "minicloud.toml", render(self.config).encode())
         persons = {
             "admin": Person("admin", "admin", self._passwords["admin"]),
             people.DEMO: Person(people.MEMBER, people.DEMO, self._passwords[people.DEMO]),
         }
         text = clouds_yaml(self.config.public_url, self.config.api.region, persons)
-        write_private(path / FILE, text)
+        write_whole(path / FILE, text.encode())
         if not self.config.fake:
             self._start_libvirtd()
         if not self.bare:
