@@ -108,7 +108,14 @@ class Image:
 
     @contextlib.contextmanager
     def coming_in(self, image_id: str) -> Iterator[None]:
-        """Bytes of an image come in during the body."""
+        """Bytes of an image come in during the body. One stream at a time: two would write into one file, and the end of
+        the one that is refused would look like the end of the other.
+
+        Raises:
+            Conflict: others come in now, perhaps those of an image that was deleted meanwhile.
+        """
+        if image_id in self.under_way:
+            raise Conflict(f"Cannot take data for image {image_id}: other data of it is coming in.")
         self.under_way[image_id] = 0
         try:
             yield
@@ -139,7 +146,8 @@ class Image:
 
     async def describe(self, ctx: Context, image_id: str, properties: Mapping[str, Any]) -> ImageRow:
         """Set all properties of an image as its owner would. Raises `NotFound`, `Forbidden` or `TooLarge`."""
-        return await images.change(self, images.owned(self, ctx, image_id, "modify_image"), properties=dict(properties))
+        row = images.owned(self, ctx, image_id, "modify_image")
+        return await images.change(self, row.id, lambda _: {"properties": dict(properties)})
 
     def require_active(self, ctx: Context, image_id: str) -> ImageRow:
         """The image, if the caller may use its bytes.

@@ -19,7 +19,7 @@ import aiohttp
 from aiohttp.abc import AbstractResolver, ResolveResult
 from aiohttp.resolver import ThreadedResolver
 
-from minicloud.core.errors import Forbidden, Invalid, Unavailable
+from minicloud.core.errors import Invalid, Unavailable
 
 REDIRECTS = 5
 SILENCE = 60.0
@@ -58,8 +58,7 @@ def check(uri: str, allowed: Sequence[str]) -> None:
     """Raise unless a URL may be downloaded as far as can be seen without asking for its name.
 
     Raises:
-        Invalid: it is no http or https URL.
-        Forbidden: it names an address that is off limits.
+        Invalid: it is no http or https URL, or it names an address that is off limits.
     """
     try:
         parts = urlsplit(uri)
@@ -73,7 +72,7 @@ def check(uri: str, allowed: Sequence[str]) -> None:
     except ValueError:
         return
     if not may_ask(host, allowed):
-        raise Forbidden(f"Cannot download from {host}: it is no public address, nor one that this cloud allows.")
+        raise Invalid(f"Cannot download from {host}: it is no public address, nor one that this cloud allows.")
 
 
 async def stream(uri: str, allowed: Sequence[str], *, seconds: float) -> AsyncIterator[bytes]:

@@ -120,18 +120,35 @@ async def create(image: Image, ctx: Context, new: NewImage) -> ImageRow:
     def insert(db: Db) -> ImageRow:
         if IMAGES.get(db, row.id) is not None:
             raise Conflict(f"Image ID {row.id} already exists.")
+        if db.execute("SELECT 1 FROM image_ids_gone WHERE id = ?", (row.id,)).fetchone():
+            raise Conflict(f"Image ID {row.id} belonged to an image that was deleted: choose another, or none.")
         quotas.check_count_in(image, db, row.owner)
         return IMAGES.insert(db, row)
 
     return await image.store.write(insert)
 
 
-async def change(image: Image, row: ImageRow, **values: Any) -> ImageRow:
-    """Set columns of an image whose caller was checked; refuses what can't be any more.
+async def change(image: Image, image_id: str, change: Callable[[ImageRow], Mapping[str, Any]]) -> ImageRow:
+    """Set columns of an image whose caller was checked: those that `change` gives for the row as it is in the transaction,
+    so that of two changes at once none is lost, and no format changes while bytes are looked at by the old one.
 
     Raises:
-        Forbidden: a format of an image that has bytes.
+        Forbidden: a format of an image that has bytes, or gets them.
+        NotFound: it was deleted meanwhile.
     """
+
+    def revise(db: Db) -> ImageRow:
+        row = IMAGES.get(db, image_id)
+        if row is None:
+            raise not_found(image_id)
+        values = _checked(row, change(row))
+        return IMAGES.change(db, row.id, updated_at=stamp(image.clock.now()), **values) if values else row
+
+    return await image.store.write(revise)
+
+
+def _checked(row: ImageRow, change: Mapping[str, Any]) -> dict[str, Any]:
+    values = dict(change)
     for name in ("disk_format", "container_format"):
         if name in values and values[name] != getattr(row, name) and row.status is not Status.QUEUED:
             raise Forbidden(f"Attribute '{name}' can only be replaced for a queued image.")
@@ -140,9 +157,7 @@ async def change(image: Image, row: ImageRow, **values: Any) -> ImageRow:
         check_properties(values["properties"])
     if "tags" in values:
         values["tags"] = unique(values["tags"])
-    if not values:
-        return row
-    return await image.store.write(IMAGES.change, row.id, updated_at=stamp(image.clock.now()), **values)
+    return values
 
 
 async def set_status(
@@ -192,7 +207,8 @@ async def remove(image: Image, ctx: Context, image_id: str) -> None:
 
 
 def forget_in(db: Db, image_id: str) -> None:
-    """Remove an image's record and what hangs on it."""
+    """Remove an image's record and what hangs on it. Its id is never another's: disks of the old one may still be in use."""
+    db.execute("INSERT OR IGNORE INTO image_ids_gone VALUES (?)", (image_id,))
     MEMBERS.delete_where(db, "image_id = ?", (image_id,))
     db.execute("DELETE FROM image_tasks WHERE image_id = ?", (image_id,))
     IMAGES.delete(db, image_id)
@@ -263,7 +279,7 @@ def listed(image: Image, ctx: Context, filters: Filters, page: Page) -> list[Ima
         if page.marker is not None:
             marked = IMAGES.get(db, page.marker)
             if marked is None or not sees(db, ctx, marked):
-                raise NotFound(f"Cannot continue the list: marker {page.marker} could not be found.")
+                raise Invalid(f"Cannot continue the list: marker {page.marker[:255]} could not be found.")
         return IMAGES.page(db, page, " AND ".join(clauses), values)
 
     return image.store.read(read)

@@ -49,13 +49,13 @@ async def begin(image: Image, ctx: Context, image_id: str, request: Mapping[str,
         request: the body: `{"method": {"name": "web-download", "uri": ...}}`.
 
     Raises:
-        Invalid: an unknown method, a URL that can't be, formats that are not set.
-        Conflict: nothing is staged, or the image has its data.
+        Invalid: an unknown method, a URL that can't be.
+        Conflict: nothing is staged, the image has its data, formats are not set, an unknown store.
     """
     method = request["method"]
-    row = images.owned(image, ctx, image_id, "upload_image")
     if method["name"] not in METHODS:
         raise Invalid(f"Unknown import method name '{str(method['name'])[:80]}'.")
+    row = images.owned(image, ctx, image_id, "upload_image")
     if any(store != STORE for store in request.get("stores", ())):
         raise Conflict("Cannot import: this cloud has the one store 'file'.")
     if method["name"] == "copy-image":
@@ -66,7 +66,10 @@ async def begin(image: Image, ctx: Context, image_id: str, request: Mapping[str,
         raise Conflict(
             f"Image needs to be in '{expected}' state to use the {method['name']} method; it is {row.status}."
         )
-    upload.need_formats(row)
+    try:
+        upload.need_formats(row)
+    except Invalid as error:  # an upload's 400 is an import's 409
+        raise Conflict(error.message) from None
     if method["name"] == "web-download":
         if not isinstance(method.get("uri"), str):
             raise Invalid("Cannot import by web-download: the method needs a 'uri'.")
@@ -79,7 +82,7 @@ async def begin(image: Image, ctx: Context, image_id: str, request: Mapping[str,
     )  # fmt: skip
 
     def accept(db: Db) -> None:
-        properties = {**row.properties, IMPORTING: STORE, FAILED: ""}
+        properties = {**IMAGES.need(db, row.id).properties, IMPORTING: STORE, FAILED: ""}
         IMAGES.change(
             db, row.id, expect={"status": expected}, status=Status.IMPORTING, properties=properties, updated_at=now
         )

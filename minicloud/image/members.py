@@ -30,7 +30,7 @@ def show(image: Image, ctx: Context, image_id: str, member_id: str) -> Member:
     """One member, for the owner and for itself."""
     row = images.visible(image, ctx, image_id)
     if row.visibility is not Visibility.SHARED:
-        raise Forbidden(f"Not allowed to show members for image {image_id}: Only shared images have members.")
+        raise NotFound(f"Not allowed to show members for image {image_id}: Only shared images have members.")
     found = image.store.read(_get, row.id, member_id)
     if found is None or not (_owns(ctx, row) or member_id == ctx.project_id):
         raise _missing(row.id, member_id)
@@ -55,6 +55,8 @@ async def create(image: Image, ctx: Context, image_id: str, member_id: str) -> M
 async def answer(image: Image, ctx: Context, image_id: str, member_id: str, status: str) -> Member:
     """A project accepts, rejects or forgets about an image; the owner can't do that for it."""
     row = images.visible(image, ctx, image_id)
+    if row.visibility is not Visibility.SHARED:
+        raise Forbidden(f"Not allowed to update members for image {image_id}: Only shared images have members.")
     if not ctx.is_admin and member_id != ctx.project_id:
         if not _owns(ctx, row):
             raise _missing(row.id, member_id)

@@ -5,6 +5,7 @@ Pure: a patch and a record give the columns to change. Called by the wire.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -23,18 +24,24 @@ COLUMNS = {
 
 READ_ONLY = (
     "status", "checksum", "os_hash_algo", "os_hash_value", "size", "virtual_size", "created_at", "updated_at", "direct_url",
-    "self", "file", "schema", "stores", "id",
+    "self", "file", "schema", "stores",
 )  # fmt: skip
+RESERVED = ("location", "deleted", "deleted_at")
+DEPTHS = {("add", "locations"): 2, ("remove", "locations"): 2}
+"""Parts that a pointer has; all others have one."""
+
+
+_POINTER = re.compile(r"(/([^/~]|~[01])+)+\Z")
 
 
 @dataclass(frozen=True, slots=True)
 class Change:
-    """One operation of a patch: "add", "replace" or "remove" of an attribute (`rest`: what follows it in the pointer)."""
+    """One operation of a patch: "add", "replace" or "remove" of an attribute; `fresh`: it must not be there yet."""
 
     operation: str
     name: str
-    rest: tuple[str, ...]
     value: Any = None
+    fresh: bool = False
 
 
 def read(body: Any, *, old_form: bool) -> list[Change]:
@@ -64,31 +71,34 @@ def _change(one: Any, *, old_form: bool) -> Change:
         operation, pointer = one.get("op"), one.get("path")
         if operation not in ("add", "replace", "remove"):
             raise Invalid("Operations must have a member 'op' that is 'add', 'remove' or 'replace'.")
-    if not isinstance(pointer, str) or not pointer.startswith("/") or "//" in pointer or (pointer.endswith("/")):
+    if not isinstance(pointer, str) or not _POINTER.match(pointer):
         raise Invalid("Cannot use a patch's path: it must be a JSON pointer to an attribute ('/name').")
     if operation != "remove" and "value" not in one:
         raise Invalid(f"Operation '{operation}' requires a member named 'value'.")
-    first, *rest = (part.replace("~1", "/").replace("~0", "~") for part in pointer[1:].split("/"))
-    if rest and first != "locations":
+    parts = [part.replace("~1", "/").replace("~0", "~") for part in pointer[1:].split("/")]
+    if len(parts) != DEPTHS.get((operation, parts[0]), 1):
         raise Invalid(f"Cannot use the path {pointer[:80]!r}: attributes of images have no parts.")
-    return Change(operation, first, tuple(rest), one.get("value"))
+    return Change(operation, parts[0], one.get("value"), fresh=old_form and operation == "add")
 
 
 def applied(ctx: Context, row: ImageRow, changes: Sequence[Change]) -> Mapping[str, Any]:
-    """The columns that a patch changes, with their new values.
+    """The columns that a patch changes, with their new values; names and values were checked.
 
     Raises:
-        Forbidden: an attribute that is read-only, reserved or the service's own.
-        Conflict: a property that is not there.
+        Forbidden: an attribute that can't be removed, or not by this caller.
+        Conflict: a property that is not there, or is there already.
     """
     values: dict[str, Any] = {}
     properties = dict(row.properties)
     for one in changes:
-        _refuse(ctx, one)
+        if one.name == "owner" and not ctx.is_admin:
+            raise Forbidden("You are not permitted to change the owner of an image.")
+        if one.fresh and (one.name in COLUMNS or one.name in properties):
+            raise Conflict(f"Property {one.name[:255]} is already present: replace it.")
         if one.name in COLUMNS:
             if one.operation == "remove":
                 raise Forbidden(f"Property {one.name} may not be removed.")
-            values[COLUMNS[one.name]] = _valued(one)
+            values[COLUMNS[one.name]] = one.value
         elif one.operation == "add":
             properties[one.name] = one.value
         elif one.name not in properties:
@@ -102,32 +112,11 @@ def applied(ctx: Context, row: ImageRow, changes: Sequence[Change]) -> Mapping[s
     return values
 
 
-def _refuse(ctx: Context, one: Change) -> None:
-    if one.name in READ_ONLY:
-        raise Forbidden(f"Attribute '{one.name}' is read-only.")
-    if one.name == "locations":
+def refuse(name: str, *, registered: bool = True) -> None:
+    """Raise `Forbidden` if an attribute is not the caller's to set; `registered`: the image is there already."""
+    if name in READ_ONLY or (name == "id" and registered):
+        raise Forbidden(f"Attribute '{name}' is read-only.")
+    if name == "locations":
         raise Forbidden("It's not allowed to change locations: this cloud keeps the bytes of images itself.")
-    if one.name.startswith(RESERVED_PREFIX):
-        raise Forbidden(f"Attribute '{one.name[:255]}' is reserved.")
-    if one.name == "owner" and not ctx.is_admin:
-        raise Forbidden("You are not permitted to change the owner of an image.")
-
-
-def _valued(one: Change) -> Any:
-    name, value = one.name, one.value
-    told = Invalid(f"Invalid value for the attribute '{name}': {str(value)[:80]!r}.")
-    if name in ("protected", "os_hidden") and not isinstance(value, bool):
-        raise told
-    if name in ("min_disk", "min_ram") and (type(value) is not int or not 0 <= value < 2**31):
-        raise told
-    if name == "visibility" and value not in ("public", "community", "shared", "private"):
-        raise told
-    if name in ("name", "disk_format", "container_format", "owner") and not (value is None or isinstance(value, str)):
-        raise told
-    if name in ("name", "owner") and value is not None and len(value) > 255:
-        raise told
-    if name == "tags" and not (
-        isinstance(value, list) and all(isinstance(tag, str) and len(tag) <= 255 for tag in value)
-    ):
-        raise told
-    return value
+    if name in RESERVED or name.startswith(RESERVED_PREFIX):
+        raise Forbidden(f"Attribute '{name[:255]}' is reserved.")

@@ -80,6 +80,11 @@ def m004_usual_definitions(db: Database) -> None:
             db.execute("INSERT INTO metadef_items VALUES (?, ?, ?, ?, ?, ?)", (one.name, kind, name, body, now, now))
 
 
+@migrations()
+def m005_ids_gone(db: Database) -> None:
+    db["image_ids_gone"].create({"id": str}, pk="id")
+
+
 class Status(StrEnum):
     """Where an image is. Only active and deactivated ones have bytes."""
 

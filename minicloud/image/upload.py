@@ -40,8 +40,10 @@ async def receive(image: Image, ctx: Context, image_id: str, source: AsyncIterat
     row = images.owned(image, ctx, image_id, "upload_image")
     need_formats(row)
     with image.coming_in(row.id):
-        await images.set_status(image, row.id, Status.SAVING, expect=(Status.QUEUED,))
+        # from here on the formats stay as they are
+        row = await images.set_status(image, row.id, Status.SAVING, expect=(Status.QUEUED,))
         async with back_to_queued(image, row.id, Status.SAVING):
+            need_formats(row)
             async with received(image, row, source) as blob:
                 pass
             await activate(image, row.id, blob, expect=Status.SAVING)

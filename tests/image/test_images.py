@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import hashlib
 from typing import Any
 
@@ -101,6 +102,15 @@ async def test_bad_records_are_refused(door: Door) -> None:
         {"self": "/x"},
         {"visibility": "public"},
         {"owner": "p-bob"},
+        {"size": 5},
+        {"virtual_size": None},
+        {"locations": [{"url": "file:///etc/passwd", "metadata": {}}]},
+        {"location": "file:///etc/passwd"},
+        {"direct_url": "x"},
+        {"checksum": "x"},
+        {"os_hash_value": 1},
+        {"file": "x"},
+        {"stores": "file"},
     ):
         await alice.post("/image/v2/images", body, expect=403)
     await alice.post("/image/v2/images", {f"p{n}": "x" for n in range(129)}, expect=413)
@@ -123,6 +133,8 @@ async def test_a_patch_changes_attributes_and_properties(door: Door) -> None:
     path = f"/image/v2/images/{image['id']}"
     answer = await alice.request("PATCH", path, data='[{"replace": "/name", "value": "old"}]', headers=old, expect=200)
     assert answer["name"] == "old"
+    await alice.request("PATCH", path, data='[{"add": "/name", "value": "x"}]', headers=old, expect=409)
+    await alice.request("PATCH", path, data='[{"add": "/x~1y", "value": "x"}]', headers=old, expect=409)
 
 
 async def test_patches_that_cannot_be_are_refused(door: Door) -> None:
@@ -140,6 +152,16 @@ async def test_patches_that_cannot_be_are_refused(door: Door) -> None:
         ({"op": "replace", "path": "/visibility", "value": "zz"}, 400),
         ({"op": "replace", "path": "/protected", "value": "yes"}, 400),
         ({"op": "add", "path": "/x", "value": 5}, 400),
+        ({"op": "add", "path": "/x", "value": None}, 400),
+        ({"op": "add", "path": "/kernel_id", "value": "no-uuid"}, 400),
+        ({"op": "replace", "path": "/min_disk", "value": 2**31}, 400),
+        ({"op": "add", "path": "/~2", "value": "x"}, 400),
+        ({"op": "add", "path": "/tags/-", "value": "x"}, 400),
+        ({"op": "add", "path": "/locations", "value": []}, 400),
+        ({"op": "replace", "path": "/locations", "value": []}, 403),
+        ({"op": "remove", "path": "/locations/0"}, 403),
+        ({"op": "add", "path": "/deleted", "value": "x"}, 403),
+        ({"op": "remove", "path": "/os_hash_value"}, 403),
         ({"op": "add", "path": "x", "value": "5"}, 400),
         ({"op": "move", "path": "/x"}, 400),
         ({"op": "add", "path": "/x"}, 400),
@@ -205,6 +227,8 @@ async def test_only_shared_images_have_members(door: Door) -> None:
     path = f"/image/v2/images/{(await made(alice, visibility='private'))['id']}/members"
     await alice.get(path, expect=403)
     await alice.post(path, {"member": "p-bob"}, expect=403)
+    await alice.get(path + "/p-bob", expect=404)
+    await alice.put(path + "/p-bob", {"status": "accepted"}, expect=403)
 
 
 async def test_a_list_is_narrowed_sorted_and_paged(door: Door) -> None:
@@ -233,9 +257,9 @@ async def test_a_list_is_narrowed_sorted_and_paged(door: Door) -> None:
     assert "next" not in rest.body
     assert big["container_format"] == "ovf"
     for bad in ("limit=-1", "limit=x", "sort=zz", "sort=name:up", "visibility=zz", "size_min=x", "os_hidden=x",
-                "created_at=gt:x", "member_status=zz", "sort=name&sort_key=id"):  # fmt: skip
+                "created_at=gt:x", "changes-since=2020-01-01T00:00:00Z", "member_status=zz", "sort=name&sort_key=id"):  # fmt: skip
         await alice.get("/image/v2/images?" + bad, expect=400)
-    await alice.get(f"/image/v2/images?marker={NOWHERE}", expect=404)
+    await alice.get(f"/image/v2/images?marker={NOWHERE}", expect=400)
 
 
 async def test_a_protected_image_stays_until_it_is_not(door: Door) -> None:
@@ -258,6 +282,25 @@ async def test_tags_come_and_go(door: Door) -> None:
     await alice.delete(path + "/tags/one", expect=204)
     await alice.delete(path + "/tags/one", expect=404)
     await alice.put(f"/image/v2/images/{NOWHERE}/tags/one", expect=404)
+
+
+async def test_of_many_tags_at_once_none_is_lost(door: Door) -> None:
+    alice = door.client("alice")
+    path = f"/image/v2/images/{(await made(alice))['id']}"
+    tags = [f"t{number}" for number in range(12)]
+    await asyncio.gather(*(alice.put(f"{path}/tags/{tag}", expect=204) for tag in tags))
+    assert sorted((await alice.get(path))["tags"]) == sorted(tags)
+
+
+async def test_the_only_store_keeps_what_it_has(door: Door) -> None:
+    admin = door.client("admin")
+    queued, whole = await made(admin), await uploaded(admin, b"x")
+    assert (await admin.post("/image/v2/images", {}, expect=201)).headers["OpenStack-image-store-ids"] == "file"
+    for path, status in (
+        (f"elsewhere/{whole['id']}", 409), (f"file/{NOWHERE}", 404), (f"file/{queued['id']}", 409), (f"file/{whole['id']}", 403),
+    ):  # fmt: skip
+        await admin.delete(f"/image/v2/stores/{path}", expect=status)
+    assert (await admin.get(f"/image/v2/images/{whole['id']}/file")).body == b"x"
 
 
 async def test_a_deactivated_image_keeps_its_bytes_for_administrators(door: Door) -> None:

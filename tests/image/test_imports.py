@@ -115,6 +115,11 @@ async def test_bad_imports_are_refused(door: Door) -> None:
         await alice.post(path, body, expect=400)
     await alice.post(f"/image/v2/images/{NOWHERE}/import", DIRECT, expect=404)
     await alice.post(path, {**DIRECT, "stores": ["elsewhere"]}, expect=409)
+    await alice.post(path, DIRECT, headers={"X-Image-Meta-Store": "elsewhere"}, expect=409)
+    await alice.post(path, {**DIRECT, "stores": ["file"], "all_stores": True}, expect=400)
+    shapeless = f"/image/v2/images/{(await made(alice, disk_format=None))['id']}"
+    await send(alice, shapeless.rpartition("/")[2], b"x", to="stage", expect=204)
+    await alice.post(shapeless + "/import", DIRECT, expect=409)
     assert (await alice.get("/image/v2/info/import"))["import-methods"]["value"] == [
         "glance-direct",
         "web-download",
@@ -127,7 +132,7 @@ async def test_bad_imports_are_refused(door: Door) -> None:
 async def test_the_neighbourhood_is_off_limits(door: Door, host: str) -> None:
     alice = door.client("alice")
     path = f"/image/v2/images/{(await made(alice))['id']}/import"
-    await alice.post(path, {"method": {"name": "web-download", "uri": f"http://{host}/x"}}, expect=403)
+    await alice.post(path, {"method": {"name": "web-download", "uri": f"http://{host}/x"}}, expect=400)
 
 
 async def test_a_name_that_leads_home_is_off_limits_too(door: Door) -> None:

@@ -38,6 +38,15 @@ async def test_a_base_outlives_its_image(door: Door, qcow2_bytes: bytes) -> None
     assert base.path.read_bytes() == qcow2_bytes
 
 
+async def test_a_deleted_images_id_never_leads_to_its_disk_again(door: Door) -> None:
+    alice, bob = door.client("alice"), door.client("bob")
+    image = await uploaded(alice, b"a secret of alice")
+    await service(door).local_file(context("alice"), image["id"])
+    await alice.delete(f"/image/v2/images/{image['id']}", expect=204)
+    body = {"id": image["id"].upper(), "disk_format": "raw", "container_format": "bare"}
+    await bob.post("/image/v2/images", body, expect=409)
+
+
 async def test_compressed_images_are_converted_once_for_all_callers(door: Door, qcow2_bytes: bytes) -> None:
     packed, cluster = bytearray(qcow2_bytes), 1 << 16
     packed[3 * cluster : 3 * cluster + 8] = (4 * cluster | 1 << 63).to_bytes(8, "big")

@@ -6,6 +6,7 @@ import asyncio
 import hashlib
 import os
 import struct
+import threading
 from collections.abc import AsyncIterator
 from pathlib import Path
 
@@ -16,7 +17,7 @@ from minicloud.config import Image as ImageConfig
 from minicloud.host import qcow2
 from minicloud.image import Image
 from tests.door import Door, open_door
-from tests.image.test_images import made, send, uploaded
+from tests.image.test_images import changed, made, send, uploaded
 
 
 def files(door: Door) -> list[str]:
@@ -117,6 +118,82 @@ async def test_an_upload_that_breaks_off_leaves_the_image_queued(door: Door) -> 
     assert files(door) == []
     await send(alice, image["id"], b"whole", expect=204)
     assert (await alice.get(path + "/file")).body == b"whole"
+
+
+async def test_an_upload_goes_on_whatever_a_second_one_and_the_reconciler_do(door: Door) -> None:
+    alice, image, more = door.client("alice"), await made(door.client("alice")), asyncio.Event()
+
+    async def slowly() -> AsyncIterator[bytes]:
+        yield b"x" * 1000
+        await more.wait()
+        yield b"y" * 1000
+
+    first = asyncio.ensure_future(send(alice, image["id"], slowly(), expect=204))
+    while (await alice.get(f"/image/v2/images/{image['id']}"))["size"] != 1000:
+        await asyncio.sleep(0.01)
+    await send(alice, image["id"], b"second", expect=409)
+    (reconciler,) = door.services[0].reconcilers()
+    await reconciler.once()
+    more.set()
+    await first
+    assert (await alice.get(f"/image/v2/images/{image['id']}/file")).body == b"x" * 1000 + b"y" * 1000
+
+
+async def test_what_still_comes_in_for_a_deleted_image_reaches_no_other(door: Door) -> None:
+    alice, image, more = door.client("alice"), await made(door.client("alice")), asyncio.Event()
+
+    async def slowly() -> AsyncIterator[bytes]:
+        yield b"x"
+        await more.wait()
+        yield b"y" * 1000
+
+    late = asyncio.ensure_future(send(alice, image["id"], slowly(), expect=410))
+    while (await alice.get(f"/image/v2/images/{image['id']}"))["size"] != 1:
+        await asyncio.sleep(0.01)
+    await alice.delete(f"/image/v2/images/{image['id']}", expect=204)
+    body = {"id": image["id"], "disk_format": "raw", "container_format": "bare"}
+    await alice.post("/image/v2/images", body, expect=409)
+    more.set()
+    await late
+    assert files(door) == []
+
+
+async def test_formats_stay_from_an_uploads_begin_on(door: Door) -> None:
+    """Content is looked at by the formats that stood then: a change at the same moment must not get by."""
+    alice, service = door.client("alice"), door.services[0]
+    assert isinstance(service, Image)
+    image = await made(alice, disk_format="qcow2", container_format="ova")
+    gate = threading.Event()
+    held = asyncio.ensure_future(service.store.write(lambda db: gate.wait(10)))
+    upload = asyncio.ensure_future(send(alice, image["id"], b"a package", expect=204))
+    while image["id"] not in service.under_way:
+        await asyncio.sleep(0.01)
+    bare = {"op": "replace", "path": "/container_format", "value": "bare"}
+    patch = asyncio.ensure_future(changed(alice, image["id"], bare, expect=403))
+    for _ in range(3):
+        await alice.get(f"/image/v2/images/{image['id']}")
+    gate.set()
+    await asyncio.gather(held, upload, patch)
+    assert (await alice.get(f"/image/v2/images/{image['id']}"))["container_format"] == "ova"
+
+
+@pytest.mark.parametrize(
+    ("headers", "status"),
+    [
+        ({"X-OpenStack-Image-Size": "4"}, 204), ({"X-OpenStack-Image-Size": "5"}, 400),
+        ({"X-OpenStack-Image-Size": "3"}, 400), ({"X-OpenStack-Image-Size": "many"}, 400),
+        ({"X-OpenStack-Image-Size": "9" * 18}, 413), ({"X-Image-Meta-Store": "file"}, 204),
+        ({"X-Image-Meta-Store": "elsewhere"}, 400),
+    ],
+)  # fmt: skip
+async def test_what_the_headers_of_an_upload_say_is_so(door: Door, headers: dict[str, str], status: int) -> None:
+    alice = door.client("alice")
+    image = await made(alice)
+    headers |= {"Content-Type": "application/octet-stream"}
+    await alice.put(f"/image/v2/images/{image['id']}/file", data=b"data", headers=headers, expect=status)
+    shown = await alice.get(f"/image/v2/images/{image['id']}")
+    assert shown["status"] == ("active" if status == 204 else "queued")
+    assert len(files(door)) == (1 if status == 204 else 0)
 
 
 @pytest.mark.parametrize("to", ["file", "stage"])

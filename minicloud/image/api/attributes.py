@@ -4,11 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from minicloud.api.schema import MISSING, OPTIONAL, Field, Schema, Type, seconds_z
+from minicloud.image import patches
 from minicloud.image.formats import CONTAINER_FORMATS, DISK_FORMATS
 from minicloud.image.tables import ImageRow, Member
+
+if TYPE_CHECKING:
+    from minicloud.api.route import Call
 
 UUID_PATTERN = "^([0-9a-fA-F]){8}-([0-9a-fA-F]){4}-([0-9a-fA-F]){4}-([0-9a-fA-F]){4}-([0-9a-fA-F]){12}$"
 VISIBILITIES = ["community", "public", "private", "shared"]
@@ -94,10 +98,19 @@ ATTRIBUTES = (
     Attribute("description", _STRING, "What people should know about the image.", writable=True, custom=True),
 )  # fmt: skip
 
-CUSTOM = {one.name for one in ATTRIBUTES if one.custom}
-IMAGE = Schema(
+
+class _Record(Schema):
+    """What may be said of an image: who sets what is not theirs to set hears that, whatever the value."""
+
+    def read(self, body: Any, mode: str, call: Call) -> dict[str, Any]:
+        for name in body if isinstance(body, Mapping) else ():
+            patches.refuse(name, registered=mode != "create")
+        return super().read(body, mode, call)
+
+
+IMAGE = _Record(
     "image",
-    *(Field(one.name, Type(one.schema), create=OPTIONAL) for one in ATTRIBUTES if one.writable),
+    *(Field(one.name, Type(one.schema), create=OPTIONAL, update=OPTIONAL) for one in ATTRIBUTES if one.writable),
     extra=Type({"type": "string"}),
 )
 

@@ -4,20 +4,20 @@ from __future__ import annotations
 
 import json
 import re
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from minicloud.api.paging import listed, page_of
-from minicloud.api.policy import MEMBER, READER
+from minicloud.api.policy import ADMIN, MEMBER, READER
 from minicloud.api.route import Call, Listed, Reply, Route
 from minicloud.api.schema import Schema
-from minicloud.core.errors import Forbidden, Invalid, NotFound, TooLarge, UnsupportedMedia
+from minicloud.core.errors import Conflict, Forbidden, Invalid, NotFound, TooLarge, UnsupportedMedia
 from minicloud.core.store import Page
 from minicloud.image import images, patches
 from minicloud.image.api.attributes import ATTRIBUTES, IMAGE, VISIBILITIES, shown
 from minicloud.image.images import Filters, NewImage
-from minicloud.image.imports import METHODS
-from minicloud.image.patches import READ_ONLY
-from minicloud.image.tables import ImageRow, Visibility
+from minicloud.image.imports import METHODS, STORE
+from minicloud.image.tables import ImageRow, Status, Visibility
 
 if TYPE_CHECKING:
     from minicloud.image import Image
@@ -54,11 +54,6 @@ VIEW = _Images("image", *IMAGE.fields)
 async def create_image(image: Image, call: Call) -> Reply:
     """Register an image."""
     body = dict(call.body)
-    for name in body:
-        if name in READ_ONLY and name != "id":
-            raise Forbidden(f"Attribute '{name}' is read-only.")
-        if name.startswith(images.RESERVED_PREFIX) or name == "locations":
-            raise Forbidden(f"Attribute '{name}' is reserved.")
     base = {one.name for one in ATTRIBUTES if not one.custom}
     properties = {name: value for name, value in body.items() if name not in base}
     row = await images.create(
@@ -72,7 +67,11 @@ async def create_image(image: Image, call: Call) -> Reply:
             tags=body.get("tags", ()),
         ),
     )  # fmt: skip
-    headers = {"Location": f"{call.root}/images/{row.id}", "OpenStack-image-import-methods": ",".join(METHODS)}
+    headers = {
+        "Location": f"{call.root}/images/{row.id}",
+        "OpenStack-image-import-methods": ",".join(METHODS),
+        "OpenStack-image-store-ids": STORE,
+    }
     return Reply(shown(row), headers=headers)
 
 
@@ -101,6 +100,8 @@ def _filters(call: Call) -> Filters:
     member_status = query.get("member_status", "accepted")
     if member_status not in ("pending", "accepted", "rejected", "all"):
         raise Invalid(f"Invalid status: {member_status[:80]}")
+    if "changes-since" in query:
+        raise Invalid("Cannot filter by changes-since: use updated_at=gte:2026-11-22T21:28:59Z.")
     conditions: list[tuple[str, tuple[Any, ...]]] = []
     for name, value in query.items():
         if name in PAGING or name in ("visibility", "member_status", "os_hidden", "owner"):
@@ -118,7 +119,7 @@ def _filters(call: Call) -> Filters:
 def _condition(name: str, value: str) -> tuple[str, tuple[Any, ...]]:
     """One query parameter as SQL; a name that is no attribute is a property's."""
     if name == "tag":
-        return "EXISTS (SELECT 1 FROM json_each(images.tags) WHERE json_each.value = ?)", (value,)
+        return "EXISTS (SELECT 1 FROM json_each(images.tags) WHERE json_each.value = ?)", (value.strip(),)
     if name in SEVERAL and value.startswith("in:"):
         wanted = _listed(value.removeprefix("in:"))
         return f"{name} IN ({', '.join('?' * len(wanted))})", tuple(wanted)
@@ -186,13 +187,33 @@ async def update_image(image: Image, call: Call) -> ImageRow:
     except (ValueError, RecursionError):
         raise Invalid("Malformed JSON in request body.") from None
     changes = patches.read(body, old_form=PATCH_TYPES[media])
+    await IMAGE.prepare("update", None)
+    for one in changes:
+        if one.operation == "remove":
+            patches.refuse(one.name)
+        else:
+            IMAGE.read({one.name: one.value}, "update", call)
+
+    def applied(row: ImageRow) -> Mapping[str, Any]:
+        values = dict(patches.applied(call.ctx, row, changes))
+        if "visibility" in values:
+            values["visibility"] = Visibility(values["visibility"])
+            if values["visibility"] != row.visibility:
+                images.may_show(call.ctx, values["visibility"])
+        return values
+
     row = images.owned(image, call.ctx, call.params["image_id"], "modify_image")
-    values = dict(patches.applied(call.ctx, row, changes))
-    if "visibility" in values and values["visibility"] != row.visibility:
-        images.may_show(call.ctx, values["visibility"])
-    if "visibility" in values:
-        values["visibility"] = Visibility(values["visibility"])
-    return await images.change(image, row, **values)
+    return await images.change(image, row.id, applied)
+
+
+async def delete_from_store(image: Image, call: Call) -> None:
+    """Take an image's data out of one of several stores, of which there are none: the last copy stays."""
+    if call.params["store_id"] != STORE:
+        raise Conflict(f"The selected store {call.params['store_id'][:80]} is not available on this node.")
+    row = images.owned(image, call.ctx, call.params["image_id"], "delete_image_location")
+    if row.status is not Status.ACTIVE:
+        raise Conflict(f"Cannot take the data of image {row.id} out of a store: it is {row.status}, not active.")
+    raise Forbidden(f"Cannot take image {row.id} out of the only store that has it: delete the image instead.")
 
 
 async def delete_image(image: Image, call: Call) -> None:
@@ -206,15 +227,19 @@ async def add_tag(image: Image, call: Call) -> None:
     tag = call.params["tag"]
     if len(tag) > 255:
         raise Invalid("Cannot use the tag: it has more than 255 characters.")
-    await images.change(image, row, tags=[*row.tags, tag])
+    await images.change(image, row.id, lambda now: {"tags": [*now.tags, tag]})
 
 
 async def delete_tag(image: Image, call: Call) -> None:
     """Take a mark away."""
     row = images.owned(image, call.ctx, call.params["image_id"], "modify_image")
-    if call.params["tag"] not in row.tags:
-        raise NotFound(f"Image {row.id} has no such tag.")
-    await images.change(image, row, tags=[tag for tag in row.tags if tag != call.params["tag"]])
+
+    def without(now: ImageRow) -> Mapping[str, Any]:
+        if call.params["tag"] not in now.tags:
+            raise NotFound(f"Image {row.id} has no such tag.")
+        return {"tags": [tag for tag in now.tags if tag != call.params["tag"]]}
+
+    await images.change(image, row.id, without)
 
 
 async def deactivate_image(image: Image, call: Call) -> None:
@@ -227,13 +252,14 @@ async def reactivate_image(image: Image, call: Call) -> None:
     await images.reactivate(image, call.ctx, call.params["image_id"])
 
 
-ONE = "/images/{image_id}"
+ONE, STORED = "/images/{image_id}", "/stores/{store_id}/{image_id}"
 ROUTES = [
     Route("POST", "/images", create_image, body=IMAGE, status=201, policy=MEMBER, rule="add_image"),
     Route("GET", "/images", list_images, view=VIEW, many=True, policy=READER, rule="get_images"),
     Route("GET", ONE, show_image, view=VIEW, policy=READER, rule="get_image"),
     Route("PATCH", ONE, update_image, view=VIEW, raw=True, policy=MEMBER, rule="modify_image"),
     Route("DELETE", ONE, delete_image, status=204, policy=MEMBER, rule="delete_image"),
+    Route("DELETE", STORED, delete_from_store, status=204, policy=ADMIN, rule="delete_image_location"),
     Route("PUT", ONE + "/tags/{tag}", add_tag, status=204, policy=MEMBER, rule="modify_image"),
     Route("DELETE", ONE + "/tags/{tag}", delete_tag, status=204, policy=MEMBER, rule="modify_image"),
     Route("POST", ONE + "/actions/deactivate", deactivate_image, status=204, policy=MEMBER, rule="deactivate"),

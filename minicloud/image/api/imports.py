@@ -76,7 +76,12 @@ TASKS_VIEW = _Tasks("task", Field("id", ANY, out=True))
 
 async def import_image(image: Image, call: Call) -> None:
     """Make staged or remote bytes an image's data."""
-    await imports.begin(image, call.ctx, call.params["image_id"], call.body)
+    request = dict(call.body)
+    if (store := call.request.headers.get("X-Image-Meta-Store")) is not None and "stores" not in request:
+        request["stores"] = [store]
+    if request.get("all_stores") and "stores" in request:
+        raise Invalid("Cannot import: stores and all_stores exclude each other.")
+    await imports.begin(image, call.ctx, call.params["image_id"], request)
 
 
 async def show_import_methods(image: Image, call: Call) -> Reply:
