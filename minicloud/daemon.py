@@ -183,16 +183,17 @@ class Daemon:
 
     async def stop(self) -> None:
         """Close the door, let go of everything; what is under way is taken up by the next start."""
-        if self._runner is not None:
-            await self._runner.cleanup()
-        for one in self.reconcilers:
-            await one.stop()
-        await self.operations.stop()
-        for service in reversed(self.services):
-            await service.stop()
-        await self.host.close()
-        await self.store.close()
-        self._let_go()
+        async with contextlib.AsyncExitStack() as leaving:  # from the last to the first, whatever one of them raises
+            leaving.callback(self._let_go)
+            leaving.push_async_callback(self.store.close)
+            leaving.push_async_callback(self.host.close)
+            for service in self.services:
+                leaving.push_async_callback(service.stop)
+            leaving.push_async_callback(self.operations.stop)
+            for one in reversed(self.reconcilers):
+                leaving.push_async_callback(one.stop)
+            if self._runner is not None:
+                leaving.push_async_callback(self._runner.cleanup)
 
     def _let_go(self) -> None:
         if self._lock is not None:
@@ -205,7 +206,11 @@ class Daemon:
         return self.config.url(self._port)
 
     async def run(self, started: Callable[[], None] = lambda: None) -> None:
-        """Start, call `started`, serve until SIGTERM or SIGINT, stop."""
+        """Start, call `started`, serve until SIGTERM or SIGINT, stop.
+
+        Raises:
+            Unavailable: the database was lost on the way; systemd starts us anew, and that start looks at the file first.
+        """
         ended = asyncio.Event()
         loop = asyncio.get_running_loop()
         for one in (signal.SIGTERM, signal.SIGINT):
@@ -213,11 +218,18 @@ class Daemon:
         await self.start()
         started()
         notify("READY=1")
-        pulse = asyncio.create_task(_keep_watchdog_quiet())
+        watching = [asyncio.create_task(one) for one in (_keep_watchdog_quiet(), self._end_without_database(ended))]
         await ended.wait()
         notify("STOPPING=1")
-        pulse.cancel()
+        for task in watching:
+            task.cancel()
         await self.stop()
+        if self.store.lost.is_set():
+            raise Unavailable(f"Cannot go on: the database in {self.config.state} cannot be written any more.")
+
+    async def _end_without_database(self, ended: asyncio.Event) -> None:
+        await self.store.lost.wait()
+        ended.set()
 
     def _take_lock(self) -> None:
         path = self.config.state / "lock"

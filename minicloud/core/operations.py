@@ -338,18 +338,24 @@ class Operations:
         await self._tracer.save(work)
 
     async def _unwind(self, operation: Operation, error: MinicloudError) -> None:
+        """Take back what an operation did, newest first, and end it; or leave it stuck."""
         await self._write_surely(OPERATIONS.change, operation.id, state=State.UNDOING, error=error.message)
-        for record in self.records(operation.id):
-            if not await self._undo(operation, record):
-                await self._write_surely(OPERATIONS.change, operation.id, state=State.STUCK)
-                self._forget(operation)
+        try:
+            for record in self.records(operation.id):
+                if not await self._undo(operation, record):
+                    break
+            else:
+                await self._end(operation, State.FAILED, error)
                 return
-        await self._end(operation, State.FAILED, error)
+        except Exception:  # what the kind writes at its end
+            log.exception("an operation that failed cannot be ended", kind=operation.kind)
+        await self._write_surely(OPERATIONS.change, operation.id, state=State.STUCK)
+        self._forget(operation)
 
     async def _undo(self, operation: Operation, record: UndoRecord) -> bool:
         owner, _, method = record.call.partition(".")
-        call = getattr(self._services[owner], method)
         try:
+            call = getattr(self._services[owner], method)  # another version, or a plugin that is gone, may not have it
             async for attempt in _tries(retry_if_exception_type(Exception), kind=operation.kind, call=record.call):
                 with attempt, urgent():
                     await call(*record.arguments)
@@ -448,9 +454,7 @@ class Operations:
         tasks = [task for _, task in self._running.values()]
         for task in tasks:
             task.cancel()
-        for task in tasks:
-            with contextlib.suppress(asyncio.CancelledError):
-                await task
+        await asyncio.gather(*tasks, return_exceptions=True)
 
 
 def _marks(values: Iterable[object]) -> str:

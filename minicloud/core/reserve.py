@@ -46,17 +46,19 @@ class Reserve:
 
     def take(self) -> bool:
         """Hold the room; False if the disk has not as much. Blocks."""
-        descriptor = os.open(self._path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
         try:
-            os.posix_fallocate(descriptor, 0, self._room)
+            descriptor = os.open(self._path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+            try:
+                os.posix_fallocate(descriptor, 0, self._room)
+            finally:
+                os.close(descriptor)
             self.held = True
         except OSError:
             self.give_up()
-        finally:
-            os.close(descriptor)
         return self.held
 
     def give_up(self) -> None:
         """Let others write there."""
-        self._path.unlink(missing_ok=True)
         self.held = False
+        with contextlib.suppress(OSError):
+            self._path.unlink(missing_ok=True)

@@ -7,7 +7,9 @@ but none is answered before it. On a full disk only what ends or removes somethi
 `store.read(fn, ...)` runs on the loop's own read-only connection and takes microseconds; `store.recall(fn, ...)` keeps
 what it read until the next commit; `await store.scan(fn, ...)` is for long reads, on a thread. Rows are `table.py`'s.
 
-Only the writer's connection writes and checkpoints (SQLite before 3.51.3 can lose a reset WAL otherwise).
+Only the writer's connection writes and checkpoints (SQLite before 3.51.3 can lose a reset WAL otherwise). After an error
+of the disk itself, or once the file shows damage, nothing is written any more: what such a disk says of the next fsync
+is worth nothing (`Store.lost`; the daemon ends, and its next start looks at the file before it writes).
 """
 
 from __future__ import annotations
@@ -46,6 +48,20 @@ RECALLED = 1_000
 
 BATCH = 128
 """Transactions that may share one fsync."""
+
+WAL_BYTES = 16 * 1024 * 1024
+"""What the log beside the database may keep once it is written back; a large transaction makes it larger for a time."""
+
+_OF_THE_FILE = frozenset(
+    {
+        sqlite3.SQLITE_FULL, sqlite3.SQLITE_IOERR, sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB, sqlite3.SQLITE_READONLY,
+        sqlite3.SQLITE_CANTOPEN, sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED, sqlite3.SQLITE_PROTOCOL,
+    }
+)  # fmt: skip
+"""Primary codes of errors that are of the file; others are of the statement that met them."""
+
+_LOST = frozenset({sqlite3.SQLITE_IOERR, sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB})
+"""After these nothing is written any more."""
 
 
 class Db(sqlite3.Connection):
@@ -88,7 +104,9 @@ class Store:
         self._thread: threading.Thread | None = None
         self._reader: Db | None = None
         self._scanners = concurrent.futures.ThreadPoolExecutor(2, "store-scan")
-        self._broken: str | None = None
+        self._gone = False
+        self.lost = asyncio.Event()
+        """Set once nothing can be written any more, until the file is opened anew."""
         self._reserve = Reserve(path.with_suffix(".reserve"), room=room)
         self._commits = 0
         self._recalled: dict[tuple[Any, ...], Any] = {}
@@ -102,15 +120,10 @@ class Store:
         """
         writer: Db | None = None
         try:
+            if self.path.exists():
+                self._look(sets)
             writer = self._connect(read_only=False)
-            if writer.execute("PRAGMA quick_check(1)").fetchone()[0] != "ok":
-                raise Unavailable(f"Cannot use the database {self.path}: it is damaged; restore the last backup.")
-            made = migrations.made(writer)
-            for one in sets:
-                if extra := sorted(set(made.get(one.name, ())) - one.steps.keys()):
-                    raise Unavailable(
-                        f"Cannot use the database {self.path}: a newer minicloud made it ({', '.join(extra)})."
-                    )
+            self._write_back(writer)
             migrations.apply(writer, sets)
         except BaseException as error:
             if writer is not None:
@@ -122,6 +135,32 @@ class Store:
         self._thread = threading.Thread(target=self._write_forever, args=(writer,), name="store-write", daemon=True)
         self._thread.start()
         self._reader = self._connect(read_only=True)
+
+    def _look(self, sets: Sequence[Migrations]) -> None:
+        """Raise for a file that isn't to be used, before anything writes to it: read only, as long as no journal of its
+        first moments has to be rolled back."""
+        journal = Path(f"{self.path}-journal")
+        with contextlib.closing(self._connect(read_only=not journal.exists())) as db:
+            if db.execute("PRAGMA quick_check(1)").fetchone()[0] != "ok":
+                raise Unavailable(f"Cannot use the database {self.path}: it is damaged; restore the last backup.")
+            made = migrations.made(db)
+        for one in sets:
+            if extra := sorted(set(made.get(one.name, ())) - one.steps.keys()):
+                raise Unavailable(
+                    f"Cannot use the database {self.path}: a newer minicloud made it ({', '.join(extra)})."
+                )
+
+    def _write_back(self, db: Db) -> None:
+        """Put what a daemon that was killed left in the log into the file, durably: nothing is built on a log whose fsync
+        may have failed. Without room it stays where it is."""
+        log_file = Path(f"{self.path}-wal")
+        if not log_file.exists() or not log_file.stat().st_size:
+            return
+        try:
+            db.execute("PRAGMA wal_checkpoint(PASSIVE)")
+        except sqlite3.OperationalError as error:
+            if not _is_full(error):
+                raise
 
     @classmethod
     @contextlib.contextmanager
@@ -141,24 +180,24 @@ class Store:
             yield store
 
     async def close(self) -> None:
-        """Finish what is queued, checkpoint, let go of the file."""
+        """Finish what is queued, write the log back, let go of the file; a file that is lost is left as it is."""
+        await asyncio.to_thread(self._scanners.shutdown)
+        if self._reader is not None and not self._gone:  # the last to close writes the log back
+            self._reader.close()
         if self._thread is not None:
             self._jobs.put(None)
             await asyncio.to_thread(self._thread.join)
         if self._reader is not None:
             self._reader.close()
-        self._scanners.shutdown(wait=True)
 
     async def write(self, fn: Callable[Concatenate[Db, P], R], *args: P.args, **kwargs: P.kwargs) -> R:
         """Run `fn(db, ...)` as one durable transaction and return its result.
 
         Whatever `fn` raises rolls everything back and comes out here. Raises `Unavailable` when the disk is full or the
-        file can't be written; then nothing is changed.
+        file can't be written; then nothing is changed (but for an error of the disk itself: the next start tells).
         """
         loop = asyncio.get_running_loop()
         job = _Job(lambda db: fn(db, *args, **kwargs), loop.create_future(), loop, is_urgent())
-        if self._broken:
-            raise Unavailable(self._broken, retry_after=5)
         self._jobs.put(job)
         # a write that has begun takes place: a caller who goes away must not leave half of what follows it undone
         result: R = await asyncio.shield(job.done)
@@ -219,6 +258,7 @@ class Store:
             db.execute("PRAGMA journal_mode = WAL")
             db.execute("PRAGMA synchronous = FULL")
             db.execute("PRAGMA foreign_keys = ON")
+            db.execute(f"PRAGMA journal_size_limit = {WAL_BYTES}")
         else:
             db.execute("PRAGMA query_only = ON")
         return db
@@ -239,31 +279,64 @@ class Store:
     def _commit(self, db: Db, jobs: Sequence[_Job]) -> None:
         """Write a batch and answer it. On a full disk what is not urgent is refused, until the reserve is whole again."""
         waiting: _Waiting = []
-        written = jobs
-        if not self._reserve.held and not self._reserve.take():
-            written = _without_the_ordinary(jobs)
         try:
-            waiting = _transact(db, written)
-        except sqlite3.Error as error:
-            if _is_full(error) and self._reserve.held:
-                self._reserve.give_up()
-                written = _without_the_ordinary(written)
-                waiting = self._commit_urgent(db, written)
+            if self._gone:
+                _refuse(jobs, _unwritable())
+            elif self._reserve.held or self._reserve.take():
+                waiting = self._commit_or_make_room(db, jobs)
             else:
-                _fail(written, error)
+                waiting = self._commit_all(db, _without_the_ordinary(jobs))
+        except Exception as error:  # a bug of ours: nobody shall wait for ever, and nobody knows what was written
+            log.exception("the writer met a bug")
+            self._gone = True
+            _refuse(jobs, error)
         self._commits += 1  # before anybody is told
         try:
-            jobs[0].loop.call_soon_threadsafe(_answer, jobs, waiting)
+            jobs[0].loop.call_soon_threadsafe(self._answer, jobs, waiting)
         except RuntimeError:  # the loop is closed: nobody waits any more
             log.warning("a transaction ended after the loop", jobs=len(jobs))
 
-    def _commit_urgent(self, db: Db, jobs: Sequence[_Job]) -> _Waiting:
-        log.error("the disk is full: only what ends or removes something is written from now on", path=str(self.path))
+    def _commit_or_make_room(self, db: Db, jobs: Sequence[_Job]) -> _Waiting:
         try:
             return _transact(db, jobs)
         except sqlite3.Error as error:
-            _fail(jobs, error)
+            if not _is_full(error):
+                return self._failed(jobs, error)
+        self._reserve.give_up()
+        log.error("the disk is full: only what ends or removes something is written from now on", path=str(self.path))
+        return self._commit_all(db, _without_the_ordinary(jobs))
+
+    def _commit_all(self, db: Db, jobs: Sequence[_Job]) -> _Waiting:
+        try:
+            return _transact(db, jobs)
+        except sqlite3.Error as error:
+            return self._failed(jobs, error)
+
+    def _failed(self, jobs: Sequence[_Job], error: sqlite3.Error) -> _Waiting:
+        """Tell all of a batch that it isn't written; nothing is left to do after it."""
+        if not _is_of_the_file(error):
+            _refuse(jobs, error)
             return []
+        self._gone = _code(error) in _LOST and not _is_full(error)
+        log.error("the database cannot be written", error=str(error), code=error.sqlite_errorname, for_good=self._gone)
+        _refuse(jobs, _unwritable())
+        return []
+
+    def _answer(self, jobs: Sequence[_Job], waiting: _Waiting) -> None:
+        if self._gone:
+            self.lost.set()
+        for call, args in waiting:
+            try:
+                call(*args)
+            except Exception:
+                log.exception("work after a commit failed")
+        for job in jobs:
+            if job.done.done():
+                continue
+            if job.error is not None:
+                job.done.set_exception(job.error)
+            else:
+                job.done.set_result(job.result)
 
 
 def _transact(db: Db, jobs: Sequence[_Job]) -> _Waiting:
@@ -274,15 +347,15 @@ def _transact(db: Db, jobs: Sequence[_Job]) -> _Waiting:
     try:
         db.execute("BEGIN IMMEDIATE")
         for job in jobs:
-            db.waiting = []
+            db.waiting, job.error = [], None
             db.execute("SAVEPOINT one")
             try:
                 job.result = job.run(db)
                 db.execute("RELEASE one")
                 waiting += db.waiting
-            except sqlite3.OperationalError:
-                raise  # the file itself is in trouble: the whole batch fails
             except BaseException as error:
+                if _is_of_the_file(error):
+                    raise
                 job.error = error
                 db.execute("ROLLBACK TO one")
                 db.execute("RELEASE one")
@@ -294,14 +367,13 @@ def _transact(db: Db, jobs: Sequence[_Job]) -> _Waiting:
     return waiting
 
 
-def _fail(jobs: Sequence[_Job], error: sqlite3.Error) -> None:
-    if "syntax" in str(error) or "no such" in str(error):  # a bug of ours, not the disk's
-        failure: BaseException = error
-    else:
-        log.error("the database cannot be written", error=str(error))
-        failure = Unavailable("Cannot save this: the database cannot be written now.", retry_after=5)
+def _unwritable() -> Unavailable:
+    return Unavailable("Cannot save this: the database cannot be written now.", retry_after=5)
+
+
+def _refuse(jobs: Sequence[_Job], error: Exception) -> None:
     for job in jobs:
-        job.error = job.error or failure
+        job.error = job.error or error
 
 
 def _without_the_ordinary(jobs: Sequence[_Job]) -> list[_Job]:
@@ -314,21 +386,16 @@ def _without_the_ordinary(jobs: Sequence[_Job]) -> list[_Job]:
     return [job for job in jobs if job.urgent]
 
 
+def _code(error: BaseException) -> int:
+    """SQLite's primary code of an error, 0 if it is none of SQLite's."""
+    return int(getattr(error, "sqlite_errorcode", 0)) & 0xFF
+
+
+def _is_of_the_file(error: BaseException) -> bool:
+    """Whether an error is the file's or the disk's rather than that of the statement that met it."""
+    return isinstance(error, sqlite3.Error) and _code(error) in _OF_THE_FILE
+
+
 def _is_full(error: sqlite3.Error) -> bool:
     """Whether SQLite lacked room; for its index in shared memory it says so as an I/O error."""
-    return getattr(error, "sqlite_errorcode", 0) & 0xFF in (sqlite3.SQLITE_FULL, sqlite3.SQLITE_IOERR)
-
-
-def _answer(jobs: Sequence[_Job], waiting: _Waiting) -> None:
-    for call, args in waiting:
-        try:
-            call(*args)
-        except Exception:
-            log.exception("work after a commit failed")
-    for job in jobs:
-        if job.done.done():
-            continue
-        if job.error is not None:
-            job.done.set_exception(job.error)
-        else:
-            job.done.set_result(job.result)
+    return _code(error) == sqlite3.SQLITE_FULL or getattr(error, "sqlite_errorcode", 0) == sqlite3.SQLITE_IOERR_SHMSIZE

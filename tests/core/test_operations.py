@@ -195,6 +195,45 @@ async def test_an_undo_that_fails_once_is_tried_again(engine: Engine, monkeypatc
     assert engine.things.world == [] and engine.operations.listed() == []
 
 
+async def test_an_undo_that_nobody_knows_is_stuck_and_stops_no_other(tmp_path: Path) -> None:
+    first = Engine(tmp_path, world := [])
+    first.things.hold.clear()
+    ctx = Context(user_id="u", request_id="req-1")
+    for subject in ("thing/1", "thing/2"):
+        await first.store.write(lambda db, subject=subject: first.operations.enlist_in(db, ctx, "create", subject))
+    while len(world) < 2:
+        await asyncio.sleep(0)
+    await first.stop()
+    second = Engine(tmp_path, world)
+    await second.store.write(
+        lambda db: db.execute(
+            "UPDATE undo_records SET call = 'plugin.gone' WHERE operation_id = (SELECT id FROM operations WHERE subject = 'thing/1')"
+        )
+    )
+    await second.operations.recover()
+    assert [(row.subject, row.state) for row in second.operations.listed()] == [("thing/1", "stuck")]
+    await second.stop()
+
+
+async def test_an_operation_whose_end_meets_a_bug_is_stuck_and_can_be_ended_later(
+    engine: Engine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    broken = True
+
+    def failed(db: Db, op: Operation, error: MinicloudError) -> None:
+        if broken:
+            raise ZeroDivisionError
+
+    engine.operations.register("create", engine.things.build, after_crash=AfterCrash.UNDO, failed=failed)
+    await engine.begin("create", fail_after="disk")
+    await engine.operations.settled(SUBJECT)
+    assert [row.state for row in engine.operations.listed()] == ["stuck"]
+    assert engine.things.world == []
+    broken = False
+    await engine.operations.retry_stuck()
+    assert engine.operations.listed() == []
+
+
 async def test_an_operation_that_cannot_write_its_end_waits_for_room(
     engine: Engine, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import socket
+import sqlite3
+import threading
 from collections.abc import AsyncIterator
 from dataclasses import replace
 from pathlib import Path
@@ -18,7 +20,7 @@ from minicloud.core.errors import Conflict, Failure, HostFailure, Unavailable
 from minicloud.core.store import Db
 from minicloud.daemon import Daemon
 from minicloud.host.fake import fake_host
-from tests.conftest import PASSWORD, Cloud, plain_config
+from tests.conftest import PASSWORD, Cloud, plain_config, running_cloud
 from tests.house.faults import message_of, misshapen, unreadable
 
 OCTETS = {"Content-Type": "application/octet-stream"}
@@ -163,6 +165,53 @@ async def test_a_database_that_cannot_grow_refuses_writes_and_goes_on_reading(cl
     await cloud.demo.get("/network/v2.0/networks")
     await cloud.daemon.store.write(limit, 2**30)
     await cloud.demo.post("/network/v2.0/security-groups", {"security_group": {"name": "again"}}, expect=201)
+
+
+async def test_the_daemon_ends_when_its_disk_fails_and_the_next_one_goes_on(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    config = plain_config(tmp_path)
+    daemon, started = Daemon(config, fake_host(None)[0], admin_password=PASSWORD), asyncio.Event()
+    running = asyncio.create_task(daemon.run(started=started.set))
+    await started.wait()
+    plain = Db.execute
+
+    def failing(db: Db, sql: str, *args: Any) -> Any:
+        if sql == "COMMIT" and threading.current_thread().name == "store-write":
+            error = sqlite3.OperationalError("disk I/O error")
+            error.sqlite_errorcode, error.sqlite_errorname = sqlite3.SQLITE_IOERR_FSYNC, "SQLITE_IOERR_FSYNC"
+            raise error
+        return plain(db, sql, *args)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Db, "execute", failing)
+        with pytest.raises(Unavailable, match="cannot be written now"):
+            await daemon.store.write(lambda db: None)
+        with pytest.raises(Unavailable, match="Cannot go on"):
+            async with asyncio.timeout(30):
+                await running
+    async with running_cloud(tmp_path, config) as cloud:
+        await cloud.demo.post("/network/v2.0/networks", {"network": {"name": "again"}}, expect=201)
+
+
+async def test_a_daemon_that_cannot_let_go_of_one_thing_lets_go_of_all_the_others(tmp_path: Path) -> None:
+    host = fake_host(None)[0]
+
+    class Clinging:
+        def __getattr__(self, name: str) -> Any:
+            return getattr(host.hypervisor, name)
+
+        async def close(self) -> None:
+            raise HostFailure("Cannot close the connection.")
+
+    config = plain_config(tmp_path)
+    first = Daemon(config, replace(host, hypervisor=Clinging()), admin_password=PASSWORD)
+    await first.start()
+    with pytest.raises(HostFailure):
+        await first.stop()
+    second = Daemon(config, fake_host(None)[0])
+    await second.start()
+    await second.stop()
 
 
 # --- starting --------------------------------------------------------------------------------------------------------
