@@ -323,7 +323,10 @@ async def test_a_floating_ip_leads_in_from_host_world_and_neighbours(
         assert not await one.reaches("203.0.113.50", port=22)
 
 
-async def test_a_flow_over_a_floating_ip_ends_with_it(routed: Guest, pair: Pair, firewall: Firewall) -> None:
+@pytest.mark.parametrize("restarted", [False, True], ids=["", "while the daemon was away"])
+async def test_a_flow_over_a_floating_ip_ends_with_it(
+    routed: Guest, pair: Pair, firewall: Firewall, namespaces: Namespaces, restarted: bool
+) -> None:
     _, two = pair
     listener = await start(two, "busybox", "nc", "-l", "-p", "22", "-e", "cat")
     await routed.run("ip", "route", "add", "203.0.113.0/24", "via", "198.51.100.1")
@@ -333,7 +336,7 @@ async def test_a_flow_over_a_floating_ip_ends_with_it(routed: Guest, pair: Pair,
     client = await start(routed, "busybox", "nc", "203.0.113.50", "22")
     try:
         assert await echoes(client)
-        await firewall.set_nat(replace(NAT, floating=()))
+        await (NftFirewall(namespaces) if restarted else firewall).set_nat(replace(NAT, floating=()))
         assert not await echoes(client)
     finally:
         for process in (client, listener):

@@ -13,6 +13,7 @@ import ipaddress
 import re
 from collections import defaultdict
 from collections.abc import Callable, Iterable
+from dataclasses import replace
 from pathlib import Path
 
 from minicloud.core.errors import HostFailure, Unavailable
@@ -21,7 +22,7 @@ from minicloud.host.real import nft_text
 from minicloud.host.real.conntrack import cut
 from minicloud.host.real.libnftables import execute
 from minicloud.host.real.namespaces import MountedNamespaces, run_inside, write_sysctl
-from minicloud.host.real.nft_nat import nat_text
+from minicloud.host.real.nft_nat import floating_in, nat_text
 from minicloud.host.real.nft_text import Part
 from minicloud.host.real.nft_watch import NftWatch
 from minicloud.host.real.whole import whole
@@ -179,11 +180,13 @@ class NftFirewall:
     async def set_nat(self, nat: NatPlan) -> None:
         """See `Firewall.set_nat`."""
         async with self._lock:
-            await self._namespaces.run_in(nat.space, execute, nat_text(nat))
             old = self._nat.get(nat.router_id)
+            if old is None:  # what an earlier run of the daemon left
+                maps = await self._namespaces.run_in(nat.space, execute, "list maps")
+                old = replace(nat, floating=floating_in(maps))
+            await self._namespaces.run_in(nat.space, execute, nat_text(nat))
             self._nat[nat.router_id] = nat
-        if old is not None:
-            await self._cut_nat(old, nat)
+        await self._cut_nat(old, nat)
 
     async def actual(self) -> frozenset[str] | None:
         """See `Firewall.actual`."""

@@ -7,6 +7,7 @@ Called by `nft.NftFirewall` only. Sources: nft(8), nf_nat's order of hooks.
 from __future__ import annotations
 
 import ipaddress
+import re
 
 from minicloud.core.errors import Invalid
 from minicloud.host.firewall import NatPlan
@@ -41,6 +42,12 @@ def nat_text(nat: NatPlan) -> str:
     # Only what the redirection brought: from outside, and to our addresses, the listener does not exist.
     lines += [f"tcp dport {nat.metadata_port} ct status & dnat == 0 drop", "}", "}"]
     return "".join(line + "\n" for line in lines)
+
+
+def floating_in(maps: str) -> tuple[tuple[str, str], ...]:
+    """(floating, fixed) address of each floating IP in what nft tells of a router's maps; none without our table."""
+    inward = maps.partition("map inward {")[2].partition("map ")[0]
+    return tuple(re.findall(r"([\d.]+) : ([\d.]+)", inward))
 
 
 def _map(name: str, elements: list[str]) -> list[str]:
