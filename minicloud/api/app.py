@@ -13,7 +13,8 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Protocol
 
 import structlog
-from aiohttp import HttpVersion11, web
+from aiohttp import ClientPayloadError, HttpVersion11, web
+from aiohttp.http_exceptions import HttpProcessingError
 
 from minicloud.api import faults, incoming, outgoing, policy_file
 from minicloud.api.dialect import Dialect
@@ -39,6 +40,9 @@ log = structlog.get_logger(__name__)
 
 BODY_LIMIT = 114_688
 """Bytes of a JSON body (OpenStack's own limit)."""
+
+IDLE_SECONDS = 75.0
+"""How long a connection may say nothing, or take for the head of its next request; proxies keep theirs for 60."""
 
 PROJECT = "{project_id:[0-9a-fA-F]{32}|[0-9a-fA-F-]{36}}"
 
@@ -102,7 +106,14 @@ class Api:
 
         aiohttp's low-level server rather than an `Application`: one handler that knows the way needs no second router.
         """
-        return web.Server(self._handle, request_factory=_request, access_log=None)
+        return web.Server(
+            self._handle,
+            request_factory=_request,
+            access_log=None,
+            logger=_Silence(),
+            keepalive_timeout=IDLE_SECONDS,
+            auto_decompress=False,  # nobody sends bodies like that; what is small on the wire must not grow in here
+        )
 
     # --- where a request goes ------------------------------------------------------------------------------------
 
@@ -120,7 +131,7 @@ class Api:
             dialect: Dialect = service.dialect
             if request.path == dialect.prefix or request.path.startswith(dialect.prefix + "/"):
                 return await self._answer(request, Nowhere(dialect, request.path, self._authenticated), {})
-        raise web.HTTPNotFound(text=json.dumps({"message": f"Nothing is at {request.path}; GET / lists the services."}))
+        return outgoing.told(404, _nothing(request.path))
 
     def _plain(self, path: str) -> str:
         """A path without clients' habits: a slash at the end, Neutron's suffixes and underscores."""
@@ -245,6 +256,23 @@ def _marks(dialect: Dialect, version: Version | None) -> Mapping[str, str]:
     return marks
 
 
+class _Silence:
+    """What aiohttp says of requests that are no HTTP and of clients that go away: whoever sent one is told, and its lines may
+    hold secrets. What it says of bugs is logged."""
+
+    def debug(self, *args: object, **more: object) -> None:
+        """Nothing."""
+
+    def exception(self, text: str, *args: object, exc_info: BaseException | None = None) -> None:
+        """A line, with its place, unless the client is to blame."""
+        if not isinstance(exc_info, HttpProcessingError | ClientPayloadError | ConnectionError):
+            log.error("the door met a bug", text=text, exc_info=exc_info)
+
+
+def _nothing(path: str) -> tuple[str, str]:
+    return json.dumps({"message": f"Nothing is at {path[:200]}; GET / lists the services."}), "application/json"
+
+
 def _request(message: Any, payload: Any, protocol: Any, writer: Any, task: Any) -> web.BaseRequest:
     loop = asyncio.get_running_loop()
     return web.BaseRequest(message, payload, protocol, writer, task, loop, client_max_size=BODY_LIMIT)
@@ -255,6 +283,6 @@ async def _go_on(request: web.BaseRequest) -> None:
     if request.version < HttpVersion11:
         return
     if request.headers["Expect"].lower() != "100-continue":
-        raise web.HTTPExpectationFailed(text=f"Unknown Expect: {request.headers['Expect'][:40]}")
+        raise web.HTTPExpectationFailed(text="Cannot do what Expect asks for: only 100-continue is known.")
     await request.writer.write(b"HTTP/1.1 100 Continue\r\n\r\n")
     request.writer.output_size = 0

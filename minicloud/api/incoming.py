@@ -5,17 +5,30 @@ Each function raises the refusal that the client shall see. Called by `app.py` f
 
 from __future__ import annotations
 
+import asyncio
 import json
 import math
 from collections.abc import Sequence
 from typing import Any
 
-from aiohttp import web
+from aiohttp import ClientPayloadError, web
+from aiohttp.http_exceptions import HttpProcessingError
 
 from minicloud.api.dialect import Dialect
 from minicloud.api.route import Call, Route
 from minicloud.api.versions import Version, printed, version, within
 from minicloud.core.errors import Invalid, NotAcceptable, NotFound, UnsupportedMedia
+
+BODY_SECONDS = 60.0
+"""How long a body that is read as a whole may take to come."""
+
+DIGITS = 400
+"""Of a whole number; beyond them Python takes its time, and nothing counts so far."""
+
+
+def printable(text: str) -> str:
+    """The beginning of what a client sent, fit for a message."""
+    return "".join(one if one.isprintable() else "?" for one in text[:80])
 
 
 def origin(request: web.BaseRequest) -> str:
@@ -68,6 +81,12 @@ def _refuse_constant(text: str) -> None:
     raise ValueError(f"{text} is no JSON number")
 
 
+def _whole(text: str) -> int:
+    if len(text) > DIGITS:
+        raise ValueError(f"{text[:20]}... is too large a number")
+    return int(text)
+
+
 def _finite(text: str) -> float:
     number = float(text)
     if math.isinf(number):
@@ -75,15 +94,39 @@ def _finite(text: str) -> float:
     return number
 
 
+def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    found = dict(pairs)
+    if len(found) != len(pairs):  # whoever looked at the body before us may have taken the other one
+        names = [name for name, _ in pairs]
+        twice = next(name for name in names if names.count(name) > 1)
+        raise ValueError(f"the key {printable(twice)} stands there more than once")
+    return found
+
+
+async def _bytes_of(request: web.BaseRequest) -> bytes:
+    try:
+        async with asyncio.timeout(BODY_SECONDS):
+            return await request.read()
+    except TimeoutError:
+        raise Invalid(f"Cannot read the body: it did not come within {BODY_SECONDS:g} seconds.") from None
+    except (ClientPayloadError, HttpProcessingError):
+        raise Invalid("Cannot read the body: it ends too early, or its parts do not say how long they are.") from None
+
+
 async def json_of(request: web.BaseRequest, media: Sequence[str]) -> Any:
     """A request's body as JSON, None if it is empty; `media` are the types that it may have."""
     if "Content-Type" in request.headers and request.content_type not in media and request.can_read_body:
         raise UnsupportedMedia(f"Cannot read a body of type {request.content_type[:80]}: send {' or '.join(media)}.")
-    raw = await request.read()
+    encoding = request.headers.get("Content-Encoding", "identity")
+    if encoding.lower() != "identity" and request.can_read_body:
+        raise UnsupportedMedia(f"Cannot read a body with the content encoding {printable(encoding)}: send it as it is.")
+    raw = await _bytes_of(request)
     if not raw:
         return None
     try:
-        told = json.loads(raw, parse_constant=_refuse_constant, parse_float=_finite)
+        told = json.loads(
+            raw, parse_constant=_refuse_constant, parse_float=_finite, parse_int=_whole, object_pairs_hook=_object
+        )
         if b"\\ud" in raw.lower():  # halves of surrogate pairs are no text: nothing could store or send them
             json.dumps(told, ensure_ascii=False).encode()
         return told
