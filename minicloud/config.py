@@ -1,6 +1,7 @@
 """Every option of the daemon, from one TOML file; `examples/minicloud.toml` shows them all with their defaults.
 
-Unknown options and wrong types refuse the start in one line that names the option, the value and what was wanted.
+Unknown options, wrong types and values that make no sense (`wishes.py`) refuse the start in one line that names the
+option, the value and what was wanted.
 """
 
 from __future__ import annotations
@@ -16,6 +17,23 @@ from typing import Any
 
 from minicloud.certificates import AUTHORITY, CERTIFICATE
 from minicloud.core.errors import Invalid
+from minicloud.wishes import (
+    Addresses,
+    AddressOrNone,
+    Count,
+    CountOrNone,
+    DiskFormat,
+    DomainOrNone,
+    Folder,
+    Limit,
+    Memory,
+    Mtu,
+    NetworkOrNone,
+    Networks,
+    Port,
+    PortOrAny,
+    Ratio,
+)  # fmt: skip
 
 WILDCARDS = {"": "127.0.0.1", "0.0.0.0": "127.0.0.1", "::": "::1"}
 """Addresses that mean all of this machine's -> the one by which this machine itself comes in."""
@@ -26,7 +44,7 @@ class Api:
     """The door."""
 
     listen: str = "127.0.0.1"
-    port: int = 5050
+    port: PortOrAny = 5050
     public_url: str = ""
     """What clients use, when it is not `http(s)://listen:port` (a proxy in front, a name)."""
     tls_certificate: str = ""
@@ -42,35 +60,35 @@ class Api:
 class Paths:
     """Where things lie. The run folder holds sockets: keep it short."""
 
-    state: str = "/var/lib/minicloud"
-    cache: str = "/var/cache/minicloud"
-    run: str = "/run/minicloud"
-    namespaces: str = "/run/netns"
+    state: Folder = "/var/lib/minicloud"
+    cache: Folder = "/var/cache/minicloud"
+    run: Folder = "/run/minicloud"
+    namespaces: Folder = "/run/netns"
 
 
 @dataclass(frozen=True)
 class Identity:
     """Tokens and passwords. Seconds and counts."""
 
-    token_seconds: int = 14400
-    key_rotation_seconds: int = 86400
-    keys_kept: int = 3
-    hash_threads: int = 2
-    argon2_memory_kib: int = 19456
-    argon2_time: int = 2
-    login_failures: int = 10
-    login_window_seconds: int = 900
-    lockout_failures: int = 0
-    lockout_seconds: int = 1800
+    token_seconds: Count = 14400
+    key_rotation_seconds: Count = 86400
+    keys_kept: Count = 3
+    hash_threads: Count = 2
+    argon2_memory_kib: Memory = 19456
+    argon2_time: Count = 2
+    login_failures: Count = 10
+    login_window_seconds: Count = 900
+    lockout_failures: CountOrNone = 0
+    lockout_seconds: CountOrNone = 1800
     """Wrong passwords in a row, from anywhere, that close an account for a while; 0 never does."""
-    password_days: int = 0
+    password_days: CountOrNone = 0
     """Days until a password has to be changed; 0 is never."""
     change_password_at_first_use: bool = False
     """Whether users have to change a password that somebody else gave them."""
     password_regex: str = ""
     """What a new password has to match from its start on, and how people are told; empty: no rule."""
     password_regex_description: str = ""
-    trust_redelegations: int = 3
+    trust_redelegations: CountOrNone = 3
     """How often a trust may be lent on."""
 
 
@@ -78,18 +96,18 @@ class Identity:
 class Image:
     """Images. Bytes."""
 
-    size_limit: int = 64 * 1024**3
-    cache_bytes: int = 40 * 1024**3
-    quota_images: int = -1
-    quota_uploads: int = -1
-    quota_mib: int = -1
-    quota_staged_mib: int = -1
+    size_limit: Count = 64 * 1024**3
+    cache_bytes: CountOrNone = 40 * 1024**3
+    quota_images: Limit = -1
+    quota_uploads: Limit = -1
+    quota_mib: Limit = -1
+    quota_staged_mib: Limit = -1
     """Of each project: images, streams that come in at once, MiB of images, MiB that wait for an import; -1 is no limit."""
     convert: bool = True
     """Whether imports make qcow2 of the formats of other hypervisors (vmdk, vdi, vhd, vhdx)."""
-    import_seconds: int = 4 * 3600
+    import_seconds: Count = 4 * 3600
     """How long one web-download may take."""
-    import_networks: tuple[str, ...] = ()
+    import_networks: Networks = ()
     """Networks that are not public and from which web-download may fetch all the same, as CIDRs."""
 
 
@@ -98,13 +116,13 @@ class Compute:
     """Machines."""
 
     libvirt_uri: str = "qemu:///system"
-    cpu_ratio: float = 4.0
-    ram_ratio: float = 1.0
-    disk_ratio: float = 1.0
-    reserved_ram_mb: int = 512
-    reserved_disk_gb: int = 1
-    shutdown_seconds: int = 60
-    dhcp_domain: str = "novalocal"
+    cpu_ratio: Ratio = 4.0
+    ram_ratio: Ratio = 1.0
+    disk_ratio: Ratio = 1.0
+    reserved_ram_mb: CountOrNone = 512
+    reserved_disk_gb: CountOrNone = 1
+    shutdown_seconds: CountOrNone = 60
+    dhcp_domain: DomainOrNone = "novalocal"
     vnc: bool = True
     machine: str = "q35"
 
@@ -114,13 +132,13 @@ class Network:
     """Networks. The external one is made at first start; an empty CIDR makes none."""
 
     external_name: str = "public"
-    external_cidr: str = "172.24.4.0/24"
-    external_gateway: str = "172.24.4.1"
+    external_cidr: NetworkOrNone = "172.24.4.0/24"
+    external_gateway: AddressOrNone = "172.24.4.1"
     external_physical: str = "public"
     masquerade: bool = True
-    mtu: int = 1500
-    dns_servers: tuple[str, ...] = ()
-    metadata_port: int = 8775
+    mtu: Mtu = 1500
+    dns_servers: Addresses = ()
+    metadata_port: Port = 8775
     physical_networks: dict[str, str] = field(default_factory=dict)
     """Provider network name -> interface of this host that becomes a member of its bridge."""
 
@@ -129,8 +147,8 @@ class Network:
 class Volume:
     """Volumes."""
 
-    format: str = "qcow2"
-    reserved_gb: int = 1
+    format: DiskFormat = "qcow2"
+    reserved_gb: CountOrNone = 1
 
 
 @dataclass(frozen=True)
@@ -201,21 +219,21 @@ def load(path: Path | None) -> Config:
     """The configuration of a file; without one, the defaults.
 
     Raises:
-        Invalid: the file is missing, no TOML, or has an option that is unknown or of a wrong type.
+        Invalid: the file is missing, no TOML, or has an option that is unknown, of a wrong type or of no sense.
     """
     if path is None:
         return Config()
     try:
         with path.open("rb") as file:
             told = tomllib.load(file)
-    except (OSError, tomllib.TOMLDecodeError) as error:
+    except (OSError, ValueError) as error:  # no TOML, or no text at all
         raise Invalid(f"Cannot read the configuration {path}: {error}.") from None
     config: Config = _section(Config, told, "")
     return config
 
 
 def _section(kind: Any, told: dict[str, Any], prefix: str) -> Any:
-    hints = typing.get_type_hints(kind)
+    hints = typing.get_type_hints(kind, include_extras=True)
     values: dict[str, Any] = {}
     for name, value in told.items():
         if name not in hints:
@@ -229,14 +247,30 @@ def _section(kind: Any, told: dict[str, Any], prefix: str) -> Any:
 
 
 def _checked(hint: Any, value: Any, name: str) -> Any:
-    origin = typing.get_origin(hint) or hint
-    if origin is tuple and isinstance(value, list):
-        return tuple(value)
-    if origin is float and type(value) is int:
-        return float(value)
-    if type(value) is not origin:
-        raise Invalid(f"Cannot use {value!r} for the option {name}: a {origin.__name__} is wanted.")
+    wish = None
+    if typing.get_origin(hint) is typing.Annotated:
+        hint, wish = typing.get_args(hint)
+    kind = typing.get_origin(hint) or hint
+    if kind is float and type(value) is int:
+        value = float(value)
+    if kind is tuple and type(value) is list:
+        value = tuple(value)
+    inner = value if kind is tuple else value.values() if kind is dict and type(value) is dict else ()
+    if type(value) is not kind or not all(type(one) is str for one in inner):
+        raise Invalid(f"Cannot use {_shown(value)} for the option {name}: {_WORDS.get(kind, 'a section')} is wanted.")
+    if wish is not None and not wish.fits(value):
+        raise Invalid(f"Cannot use {_shown(value)} for the option {name}: {wish.words} is wanted.")
     return value
+
+
+def _shown(value: Any) -> str:
+    return repr(list(value) if isinstance(value, tuple) else value)
+
+
+_WORDS = {
+    bool: "true or false", int: "a whole number", float: "a number", str: "text in quotes", tuple: "a list of texts",
+    dict: "a table of texts",
+}  # fmt: skip
 
 
 def render(config: Config) -> str:

@@ -172,7 +172,7 @@ class Daemon:
             self._let_go()
 
     def _open_state(self) -> None:
-        self.config.state.mkdir(mode=0o711, parents=True, exist_ok=True)
+        make_state(self.config)
         self._take_lock()
         own = (quota.migrations, trace.migrations, operations.migrations)
         self.store.open([*own, *(service.migrations for service in self.services)])
@@ -376,8 +376,27 @@ def configure_logs(*, as_json: bool) -> None:
     )
 
 
+def make_state(config: Config) -> None:
+    """Have the state folder, one that can be written to.
+
+    Raises:
+        Unavailable: it can't be had.
+    """
+    try:
+        config.state.mkdir(mode=0o711, parents=True, exist_ok=True)
+        (config.state / "lock").touch(mode=0o600)
+    except OSError as error:
+        reason = error.strerror or error
+        raise Unavailable(f"Cannot use {config.state} as the state folder (paths.state): {reason}.") from None
+
+
 def make_host(config: Config) -> Host:
-    """The real host of a configuration, or the fake one."""
+    """The real host of a configuration, or the fake one.
+
+    Raises:
+        Unavailable: there can be no state folder.
+    """
+    make_state(config)
     if config.fake:
         from minicloud.host.fake import fake_host
 

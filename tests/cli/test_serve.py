@@ -111,7 +111,10 @@ def test_the_password_of_init_logs_in(serve: Callable[[], subprocess.Popen[str]]
 def test_a_wrong_option_refuses_the_start_in_one_line(tmp_path: Path) -> None:
     (tmp_path / "wrong.toml").write_text("[api]\nport = '5050'\n")
     done = minicloud("serve", "--fake", "--config", str(tmp_path / "wrong.toml"))
-    assert (done.returncode, done.stderr) == (1, "Error: Cannot use '5050' for the option api.port: a int is wanted.\n")
+    assert (done.returncode, done.stderr) == (
+        1,
+        "Error: Cannot use '5050' for the option api.port: a whole number is wanted.\n",
+    )
 
 
 def test_every_route_names_a_file_that_is_there() -> None:
