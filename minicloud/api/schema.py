@@ -185,6 +185,12 @@ def micros_z(text: str | None) -> str | None:
 END = r"\Z"
 """What `$` is turned into in patterns of keys."""
 
+SECRETS = frozenset({
+    "adminPass", "auth_key", "blob", "contents", "original_password", "passcode", "password", "secret", "signature", "token",
+    "user_data",
+})  # fmt: skip
+"""Keys of bodies whose values no message repeats."""
+
 MISSING: Any = object()
 Getter = Callable[[Any, "Call"], Any]
 
@@ -409,8 +415,17 @@ def _ended(schema: Any) -> Any:
 def _told(error: fastjsonschema.JsonSchemaValueException) -> str:
     where = ".".join(str(part) for part in error.path[1:]) or "the body"
     what = error.message.removeprefix(error.name or "").strip()
-    shown = repr(error.value)
+    if not SECRETS.isdisjoint(map(str, error.path)):
+        return f"Invalid input for {where}: {what}."
+    shown = repr(_without_secrets(error.value))
     return f"Invalid input for {where}: {what}. Value: {shown[:120]}{'...' if len(shown) > 120 else ''}."
+
+
+def _without_secrets(value: Any) -> Any:
+    """What a client sent, as a message may repeat it: messages end up in logs and tickets."""
+    if isinstance(value, Mapping):
+        return {name: "***" if name in SECRETS else _without_secrets(inner) for name, inner in value.items()}
+    return [_without_secrets(inner) for inner in value] if isinstance(value, list) else value
 
 
 EMPTY = Schema("empty")

@@ -10,6 +10,7 @@ import dataclasses
 import enum
 import functools
 import json
+import operator
 import types
 import typing
 from collections.abc import Callable, Mapping, Sequence
@@ -81,7 +82,7 @@ class Table(Generic[Row]):
             kind = _scalar(hints[column])
             origin = typing.get_origin(kind) or kind
             if origin is bool:
-                decoders.append((index, bool))
+                decoders.append((index, _is_one))
             elif origin is tuple:
                 decoders.append((index, lambda text: tuple(_from_json(text))))
                 encoders[column] = _to_json
@@ -204,6 +205,9 @@ class Table(Generic[Row]):
         """Remove all rows that satisfy a condition; how many there were."""
         return db.execute(f"DELETE FROM {self.name} WHERE {condition}", params).rowcount
 
+
+_is_one = functools.partial(operator.eq, 1)
+"""Whether a truth value's column holds exactly 1: what somebody else wrote there ("False", "no") lets nobody in."""
 
 _ENCODER = json.JSONEncoder(separators=(",", ":"), sort_keys=True)
 _DECODER = json.JSONDecoder()

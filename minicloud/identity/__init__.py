@@ -10,7 +10,7 @@ import json
 from collections import OrderedDict
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any, Concatenate, ParamSpec, TypeVar
 
 from minicloud.api.dialect import Dialect
@@ -22,14 +22,14 @@ from minicloud.core.errors import Unauthenticated
 from minicloud.core.foundation import Foundation
 from minicloud.core.reconcile import Reconciler
 from minicloud.core.store import Db
-from minicloud.identity import access_rules, bootstrap, catalog, limits, login, partners, rights, tables
+from minicloud.identity import access_rules, bootstrap, catalog, limits, login, partners, rights, tables, trusts
 from minicloud.identity.access_rules import Rule
 from minicloud.identity.api import DIALECT, ROUTES
 from minicloud.identity.keys import KeyRing
 from minicloud.identity.passwords import Passwords
 from minicloud.identity.tables import APPLICATION_CREDENTIALS, PROJECTS, TRUSTS, USERS, Project, Role, Trust, User
 from minicloud.identity.throttle import Lockout, Throttle
-from minicloud.identity.tokens import REFUSAL, Scope, Token, seal, unseal
+from minicloud.identity.tokens import LOOKED_BACK, REFUSAL, Scope, Token, seal, unseal
 
 __all__ = ["Identity", "Project", "Role", "Scope", "Token", "User"]
 
@@ -42,6 +42,8 @@ CATALOGUES = 1_000
 """Catalogues kept in memory: one per scope, user and origin."""
 
 HOURLY = 3600.0
+FORGOTTEN = LOOKED_BACK + timedelta(hours=1)
+"""For how long what ended a token, or ended itself, is remembered after its end: as long as anybody could still ask."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -125,9 +127,17 @@ class Identity:
 
     async def _keep_house(self) -> None:
         now = self.clock.now()
-        if self._token_keys.newest_seconds(now.timestamp()) >= self.options.key_rotation_seconds:
+        age = self._token_keys.newest_seconds(now.timestamp())
+        # a key from the future came while the clock was wrong: it would be in use until then
+        if age >= self.options.key_rotation_seconds or age < -HOURLY:
             self.rotate()
-        await self.store.write(lambda db: db.execute("DELETE FROM revocations WHERE expires_at < ?", (stamp(now),)))
+        over = stamp(now - FORGOTTEN)
+
+        def forget(db: Db) -> None:
+            db.execute("DELETE FROM revocations WHERE expires_at < ?", (over,))
+            trusts.delete_in(db, "expires_at < ?", (over,))
+
+        await self.store.write(forget)
 
     # --- what the other services use -----------------------------------------------------------------------------
 
@@ -172,22 +182,26 @@ class Identity:
     # --- tokens --------------------------------------------------------------------------------------------------
 
     def token_of(self, text: str, *, allow_expired: bool = False) -> Rights:
-        """What a token's text gives now; raises like `authenticate`."""
+        """What a token's text gives now; raises like `authenticate`. `allow_expired`: also some time after its end, to those who
+        only want to know (`LOOKED_BACK`)."""
         if self._known_by != self._token_keys.generation:
             self._known.clear()
             self._known_by = self._token_keys.generation
         found = self._known.get(text)
         if found is None:
             token = unseal(self._token_keys.cipher, text)
-            if token.expires_at <= stamp(self.clock.now()) and not allow_expired:
-                raise Unauthenticated(REFUSAL)
+            self._refuse_ended(moment(token.expires_at), allow_expired=allow_expired)
             found = self.store.read(self.rights_of, token)
             self._known[text] = found
             if len(self._known) > REMEMBERED:
                 self._known.popitem(last=False)
-        elif found.ends <= self.clock.now() and not allow_expired:
-            raise Unauthenticated(REFUSAL)
+        else:
+            self._refuse_ended(found.ends, allow_expired=allow_expired)
         return found
+
+    def _refuse_ended(self, ends: datetime, *, allow_expired: bool) -> None:
+        if ends + (LOOKED_BACK if allow_expired else timedelta()) <= self.clock.now():
+            raise Unauthenticated(REFUSAL)
 
     def rights_of(self, db: Db, token: Token) -> Rights:
         """What rows say about a token; raises `Unauthenticated` if they say no."""

@@ -77,6 +77,21 @@ def rules_of(identity: Identity, row: ApplicationCredential) -> list[AccessRule]
     return [rule for rule in found if rule is not None]
 
 
+def within(identity: Identity, token: Token, wanted: Sequence[Mapping[str, str]] | None) -> Sequence[Mapping[str, str]]:
+    """The access rules of a new one that a token with access rules makes: the same, or those of them that are `wanted`.
+
+    Raises:
+        Forbidden: other rules are wanted.
+    """
+    row = identity.store.read(APPLICATION_CREDENTIALS.get, token.application_credential_id)
+    own = (rules_of(identity, row) if row is not None else None) or []
+    ids, rules = {rule.id for rule in own}, {(rule.service, rule.method, rule.path) for rule in own}
+    for one in wanted or ():
+        if not (one["id"] in ids if "id" in one else (one["service"], one["method"], one["path"]) in rules):
+            raise Forbidden("Cannot create an application credential with access rules that this one does not have.")
+    return [{"id": rule.id} for rule in own] if wanted is None else wanted
+
+
 async def create(
     identity: Identity,
     ctx: Context,

@@ -11,7 +11,7 @@ from minicloud.core.store import Db
 from minicloud.identity import groups, partners, projects, roles, users
 from minicloud.identity.nouns import Noun, refuse_immutable
 from minicloud.identity.projects import DOMAIN
-from minicloud.identity.tables import DEFAULT_DOMAIN, IDENTITY_PROVIDERS, PROJECTS, Project
+from minicloud.identity.tables import IDENTITY_PROVIDERS, PROJECTS, Project
 
 if TYPE_CHECKING:
     from minicloud.identity import Identity
@@ -61,8 +61,6 @@ async def create(
 async def update(identity: Identity, domain_id: str, changes: Mapping[str, Any]) -> Project:
     """Change a domain; a disabled one lets nobody in. Raises what changes of projects do."""
     need(identity, domain_id)
-    if domain_id == DEFAULT_DOMAIN and changes.get("enabled") is False:
-        raise Forbidden("Cannot disable the domain default: nobody could log in any more.")
     return await DOMAIN.update(identity, domain_id, changes)
 
 

@@ -50,6 +50,8 @@ def _check(db: Db, row: Project, changes: dict[str, Any]) -> None:
         raise Invalid(f"Cannot turn project {row.id} into a domain, or back.")
     refuse_immutable(row.options, changes, f"project {row.id}")
     (DOMAIN if row.is_domain else PROJECT).stay_in(db, row, changes)
+    if row.id == DEFAULT_DOMAIN and changes.get("enabled") is False:
+        raise Forbidden("Cannot disable the domain default: nobody could log in any more.")
     closing = changes.get("enabled") is False and not row.is_domain
     if closing and PROJECTS.first(db, "parent_id = ? AND enabled = 1", (row.id,)):
         raise Forbidden(f"Cannot disable project {row.id}: projects below it are enabled.")

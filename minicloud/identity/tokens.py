@@ -12,6 +12,7 @@ import binascii
 import json
 import secrets
 from dataclasses import dataclass
+from datetime import timedelta
 
 from cryptography.fernet import InvalidToken, MultiFernet
 
@@ -19,6 +20,9 @@ from minicloud.core.errors import Unauthenticated
 
 TEXT_LIMIT = 2048
 """Characters of a token at most; longer ones are not even looked at."""
+
+LOOKED_BACK = timedelta(hours=48)
+"""For how long after its end a token can still be validated by those who ask for that (`allow_expired`; Keystone's default)."""
 
 FORM = 1
 REFUSAL = "The request you have made requires authentication."

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import dataclasses
 import uuid
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from minicloud.core.clock import stamp
@@ -104,12 +104,14 @@ async def create(
     remaining_uses: int | None,
     redelegations: int = 0,
     source_id: str | None = None,
+    only: Collection[str] | None = None,
 ) -> Trust:
     """Lend roles.
 
     Args:
         redelegations: how often they may be lent on.
         source_id: the trust that the giver has them from; the new one can't go beyond it.
+        only: ids of the roles that the giver has at hand, if those are not all of theirs.
 
     Raises:
         Invalid: an end in the past, or uses counted of what may be lent on. NotFound: no such trustee or role.
@@ -132,7 +134,7 @@ async def create(
         )  # fmt: skip
         if source_id is not None:
             return TRUSTS.insert(db, _lent_on_in(db, row))
-        held = {role.id for role in rights.effective(db, trustor_id, Scope("project", project_id))}
+        held = {role.id for role in rights.effective(db, trustor_id, Scope("project", project_id), only=only)}
         if not set(lent) <= held:
             raise Forbidden(f"Cannot lend roles on project {project_id} that user {trustor_id} hasn't got there.")
         return TRUSTS.insert(db, row)

@@ -102,9 +102,9 @@ def with_passwords_ending(rows: list[User], told: str) -> list[User]:
     compare = COMPARISONS.get(name, operator.eq)
     try:
         moment = datetime.fromisoformat(text if name in COMPARISONS else told)
-    except ValueError:
+        wanted = stamp(moment if moment.tzinfo else moment.replace(tzinfo=UTC))
+    except (ValueError, OverflowError):  # the first and last hours that there are have no UTC
         raise Invalid(f"Cannot filter by password_expires_at: {told[:80]} is no moment.") from None
-    wanted = stamp(moment if moment.tzinfo else moment.replace(tzinfo=UTC))
     return [row for row in rows if (ends := expiry(row)) is not None and compare(ends, wanted)]
 
 

@@ -258,3 +258,70 @@ async def test_what_is_lent_on_is_never_more(cloud: Cloud) -> None:
         await lend(lent, second, project_id, expect=403, **bad)
     made = await lend(lent, second, project_id, redelegated_trust_id=one["id"], **reader)
     assert (made["expires_at"], made["redelegation_count"]) == (one["expires_at"], 0)
+
+
+@pytest.mark.parametrize("kept", [("reader",), ("member",), ("manager", "reader")])
+async def test_an_unrestricted_credential_makes_nothing_that_has_more_than_itself(
+    cloud: Cloud, kept: tuple[str, ...]
+) -> None:
+    """Whatever it makes gives a subset of its roles, on its own project."""
+    names = {"admin": {"admin", "manager", "member", "reader"}, "manager": {"manager", "member", "reader"}}
+    names |= {"member": {"member", "reader"}, "reader": {"reader"}}
+    own = set[str]().union(*(names[name] for name in kept))
+    admin = cloud.admin
+    robot = await log_in(admin, await credential(admin, unrestricted=True, roles=[{"name": name} for name in kept]))
+    lent = {"trustor_user_id": admin.user_id, "trustee_user_id": cloud.demo.user_id, "impersonation": False}
+    for name, given in names.items():
+        roles, fits = [{"name": name}], given <= own
+        trust = {**lent, "project_id": admin.project_id, "roles": roles}
+        await robot.post(f"{V3}/OS-TRUST/trusts", {"trust": trust}, expect=201 if fits else 403)
+        path = f"{V3}/users/{admin.user_id}/application_credentials"
+        body = {"application_credential": {"name": f"of {name}", "roles": roles}}
+        await robot.post(path, body, expect=201 if fits else 400)
+    elsewhere = (await admin.get(f"{V3}/projects?name=service"))["projects"][0]["id"]
+    role = (await admin.get(f"{V3}/roles?name=reader"))["roles"][0]["id"]
+    await admin.put(f"{V3}/projects/{elsewhere}/users/{admin.user_id}/roles/{role}", expect=204)
+    trust = {**lent, "project_id": elsewhere, "roles": [{"name": "reader"}]}
+    await robot.post(f"{V3}/OS-TRUST/trusts", {"trust": trust}, expect=403)
+    await admin.post(f"{V3}/OS-TRUST/trusts", {"trust": trust}, expect=201)
+
+
+async def test_access_rules_bind_what_a_credential_with_them_makes(cloud: Cloud) -> None:
+    path = f"/v3/users/{cloud.demo.user_id}/application_credentials"
+    rules = [
+        {"service": "identity", "method": "POST", "path": path},
+        {"service": "identity", "method": "POST", "path": "/v3/OS-TRUST/trusts"},
+    ]
+    robot = await log_in(cloud.demo, await credential(cloud.demo, unrestricted=True, access_rules=rules))
+    further = {"service": "compute", "method": "GET", "path": "/**"}
+
+    async def made(name: str, *, expect: int = 201, **values: Any) -> Any:
+        body = {"application_credential": {"name": name, **values}}
+        return (await robot.post(f"/identity{path}", body, expect=expect)).body
+
+    await made("more", access_rules=[*rules, further], expect=403)
+    await made("others", access_rules=[further], expect=403)
+    same = (await made("same"))["application_credential"]["access_rules"]
+    assert sorted(one["path"] for one in same) == sorted(one["path"] for one in rules)
+    (fewer,) = (await made("fewer", access_rules=rules[:1]))["application_credential"]["access_rules"]
+    assert fewer["path"] == path
+    lent = {
+        "trustor_user_id": robot.user_id, "trustee_user_id": cloud.admin.user_id, "impersonation": True,
+        "project_id": robot.project_id, "roles": [{"name": "reader"}],
+    }  # fmt: skip
+    await robot.post(f"{V3}/OS-TRUST/trusts", {"trust": lent}, expect=403)
+
+
+async def test_lent_rights_never_reach_the_seed_of_a_users_codes(cloud: Cloud) -> None:
+    """A code alone lets its user in: who knows the seed has all that the user has."""
+    seed = {"type": "totp", "blob": "GEZDGNBVGY3TQOJQ", "user_id": cloud.demo.user_id}
+    own = (await cloud.demo.post(f"{V3}/credentials", {"credential": seed}, expect=201))["credential"]["id"]
+    other = {"type": "note", "blob": "x", "user_id": cloud.demo.user_id}
+    robot = await log_in(cloud.demo, await credential(cloud.demo, unrestricted=True))
+    note = (await robot.post(f"{V3}/credentials", {"credential": other}, expect=201))["credential"]["id"]
+    await robot.post(f"{V3}/credentials", {"credential": seed}, expect=403)
+    await robot.patch(f"{V3}/credentials/{note}", {"credential": {"type": "totp"}}, expect=403)
+    await robot.patch(f"{V3}/credentials/{own}", {"credential": {"blob": "GEZDGNBVGY3TQOJR"}}, expect=403)
+    await robot.get(f"{V3}/credentials/{own}", expect=403)
+    assert [one["id"] for one in (await robot.get(f"{V3}/credentials"))["credentials"]] == [note]
+    assert len((await cloud.demo.get(f"{V3}/credentials"))["credentials"]) == 2

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from pathlib import Path
 from typing import Any
 
@@ -9,6 +10,7 @@ from click.testing import CliRunner
 
 from minicloud.cli import root
 from minicloud.config import render
+from minicloud.identity.argon import Argon
 from tests.conftest import PASSWORD, Cloud
 
 TOKENS = "/identity/v3/auth/tokens"
@@ -142,8 +144,15 @@ async def test_identity_headers_of_clients_are_not_believed(cloud: Cloud) -> Non
         "X-Is-Admin-Project": "True",
         "OpenStack-System-Scope": "all",
         "X-User-Id": cloud.admin.user_id,
+        "X-Project-Id": cloud.admin.project_id,
+        "X-Identity-Status": "Confirmed",
+        "X-Forwarded-User": "admin",
+        "Remote-User": "admin",
     }
     await cloud.demo.get("/identity/v3/users", headers=headers, expect=403)
+    await dataclasses.replace(cloud.demo, token="").get("/identity/v3/users", headers=headers, expect=401)
+    external = {"auth": {"identity": {"methods": ["external"]}}}
+    await dataclasses.replace(cloud.demo, token="").post(TOKENS, external, headers=headers, expect=401)
 
 
 async def test_discovery_answers_with_and_without_a_slash(cloud: Cloud) -> None:
@@ -181,3 +190,66 @@ async def test_an_operator_rotates_the_keys_of_a_daemon_that_runs(cloud: Cloud, 
         rotate()
     await cloud.demo.post(TOKENS, by_password("admin", PASSWORD), expect=201)
     await cloud.demo.get("/identity/v3/auth/tokens", headers={**headers, "X-Auth-Token": old}, expect=401)
+
+
+async def test_only_a_proven_password_is_hashed_again(cloud: Cloud) -> None:
+    """Hashes of other numbers are made anew at a login: with the password that was proven, and with no other."""
+    old = Argon(time=2, memory_kib=64).hash(PASSWORD)
+    store, user_id = cloud.daemon.store, cloud.demo.user_id
+    await store.write(lambda db: db.execute("UPDATE users SET password_hash = ? WHERE id = ?", (old, user_id)))
+
+    def kept() -> Any:
+        return store.read(
+            lambda db: db.execute("SELECT password_hash FROM users WHERE id = ?", (user_id,)).fetchone()[0]
+        )
+
+    for block in ({"user": {"id": user_id, "password": "mine now"}}, {"user": {}}, {}):
+        proofs = {"methods": ["token"], "token": {"id": cloud.demo.token}, "password": block}
+        await cloud.demo.post(TOKENS, {"auth": {"identity": proofs}}, expect=201)
+        assert kept() == old
+    await cloud.demo.post(TOKENS, by_password("demo", "mine now"), expect=401)
+    await cloud.demo.post(TOKENS, by_password("demo", PASSWORD), expect=201)
+    assert kept() != old
+    await cloud.demo.post(TOKENS, by_password("demo", PASSWORD), expect=201)
+
+
+async def test_a_token_of_no_token_is_not_found(cloud: Cloud) -> None:
+    await cloud.demo.delete(TOKENS, headers={"X-Subject-Token": cloud.demo.token}, expect=204)
+    for text in ("bad", cloud.demo.token):
+        body = {"auth": {"identity": {"methods": ["token"], "token": {"id": text}}}}
+        await cloud.demo.post(TOKENS, body, expect=404)
+
+
+async def test_a_truth_value_that_is_none_lets_nobody_in(cloud: Cloud) -> None:
+    store = cloud.daemon.store
+    for table, key in (("users", cloud.demo.user_id), ("projects", cloud.demo.project_id), ("projects", "default")):
+        for value in ("False", "no", "true", 2, -1, 0.5, None):
+            await cloud.daemon.identity.write(
+                lambda db, sql, *told: db.execute(sql, told), f"UPDATE {table} SET enabled = ? WHERE id = ?", value, key
+            )
+            await cloud.demo.get("/identity/v3/auth/projects", expect=401)
+        await store.write(
+            lambda db, sql, one: db.execute(sql, (one,)), f"UPDATE {table} SET enabled = 1 WHERE id = ?", key
+        )
+
+
+async def test_refusals_do_not_repeat_secrets(cloud: Cloud) -> None:
+    marked, admin = "MARKED", cloud.admin
+    user = {"name": "demo", "domain": {"id": "default"}, "password": marked}
+    bodies: list[tuple[str, Any]] = [
+        ("auth/tokens", {"auth": {"identity": {"password": {"user": user}}}}),
+        ("auth/tokens", {"auth": {"identity": {"methods": ["password"], "password": marked}}}),
+        ("auth/tokens", {"auth": {"identity": {"methods": ["token"], "token": marked}}}),
+        ("auth/tokens", {"auth": {"identity": {"methods": ["token"], "token": {"id": marked}}}}),
+        ("users", {"user": {"name": "x", "password": [marked]}}),
+        ("users", {"user": {"password": marked}}),
+        ("users", {"user": {"name": "x", "password": marked * 800}}),
+        ("credentials", {"credential": {"type": "ec2", "blob": marked}}),
+        ("credentials", {"credential": {"type": "ec2", "blob": [marked], "user_id": "x"}}),
+        (f"users/{admin.user_id}/application_credentials", {"application_credential": {"secret": marked}}),
+        (f"users/{admin.user_id}/password", {"user": {"password": marked}}),
+        (f"users/{admin.user_id}/password", {"user": {"original_password": [marked], "password": marked}}),
+    ]
+    for path, body in bodies:
+        answer = await admin.post(f"/identity/v3/{path}", body)
+        assert 400 <= answer.status < 500 and marked not in str(answer.body), (path, answer.body)

@@ -12,21 +12,9 @@ import pytest
 
 from minicloud.config import Identity
 from tests.conftest import PASSWORD, Answer, Cloud, plain_config, running_cloud
+from tests.identity.later import run_ahead
 
 V3 = "/identity/v3"
-
-
-class Later:
-    """The machine's clock, some time ahead."""
-
-    def __init__(self) -> None:
-        self.ahead = timedelta()
-
-    def now(self) -> datetime:
-        return datetime.now(UTC) + self.ahead
-
-    def monotonic(self) -> float:
-        return self.ahead.total_seconds()
 
 
 @pytest.fixture
@@ -42,14 +30,6 @@ async def strict(tmp_path: Path) -> AsyncIterator[Cloud]:
     )
     async with running_cloud(tmp_path, dataclasses.replace(plain_config(tmp_path), identity=identity)) as cloud:
         yield cloud
-
-
-def run_ahead(cloud: Cloud) -> Later:
-    """Give the identity service a clock that the test moves."""
-    clock = Later()
-    identity = cloud.daemon.identity
-    identity.clock = identity.lockout._clock = identity.throttle._clock = clock
-    return clock
 
 
 async def attempt(cloud: Cloud, password: str, name: str = "demo") -> Answer:

@@ -203,6 +203,30 @@ async def test_the_list_of_assignments_names_everybody(cloud: Cloud) -> None:
     await cloud.admin.get(f"{V3}/role_assignments?scope.project.id=a&scope.domain.id=b", expect=400)
 
 
+async def test_a_domain_is_guarded_alike_at_both_of_its_doors(cloud: Cloud) -> None:
+    """A domain is a project, too: what `/domains` refuses, `/projects` refuses."""
+    roles = {row["name"]: row["id"] for row in (await cloud.admin.get(f"{V3}/roles"))["roles"]}
+    domain = await made(cloud, "domain", name="d")
+    grant = f"{V3}/domains/{domain['id']}/users/{cloud.admin.user_id}/roles/{roles['admin']}"
+    await cloud.admin.put(grant, expect=204)
+    inside = await cloud.login("admin", PASSWORD, domain={"id": domain["id"]})
+    for noun in ("domain", "project"):
+        await cloud.admin.patch(f"{V3}/{noun}s/default", {noun: {"enabled": False}}, expect=403)
+        await inside.patch(f"{V3}/{noun}s/{domain['id']}", {noun: {"description": "mine"}}, expect=403)
+        more = {"name": "more"} if noun == "domain" else {"name": "more", "is_domain": True}
+        await inside.post(f"{V3}/{noun}s", {noun: more}, expect=403)
+        await inside.delete(f"{V3}/{noun}s/{domain['id']}", expect=403)
+        answer = await cloud.admin.patch(f"{V3}/{noun}s/{domain['id']}", {noun: {"name": "Default"}})
+        assert answer.status == 409
+
+
+@pytest.mark.parametrize("text", ["9999-12-31T23:59:59-12:00", "0001-01-01T00:00:00+12:00", "soon"])
+async def test_a_moment_without_an_hour_in_utc_is_no_moment(cloud: Cloud, text: str) -> None:
+    path = f"{V3}/users/{cloud.demo.user_id}/application_credentials"
+    await cloud.demo.post(path, {"application_credential": {"name": "a", "expires_at": text}}, expect=400)
+    await cloud.admin.get(f"{V3}/users", params={"password_expires_at": f"lt:{text}"}, expect=400)
+
+
 async def test_a_domain_manager_stays_in_the_domain(cloud: Cloud) -> None:
     domain = await made(cloud, "domain", name="d")
     boss = await made(cloud, "user", name="boss", domain_id=domain["id"], password=PASSWORD)

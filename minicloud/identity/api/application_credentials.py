@@ -84,6 +84,8 @@ async def create_application_credential(identity: Identity, call: Call) -> dict[
     mine = own_rights(identity, call)
     application_credentials.refuse_lent(identity, mine.token, "create an application credential")
     values = {name: call.body[name] for name in SETTABLE if name in call.body}
+    if mine.rules is not None:
+        values["access_rules"] = application_credentials.within(identity, mine.token, values.get("access_rules"))
     row, secret = await application_credentials.create(identity, call.ctx, held=mine.roles, **values)
     return {KEY: {**_view(identity, call, row), "secret": secret}}
 

@@ -13,7 +13,7 @@ from minicloud.api.policy import ADMIN, ADMIN_OR_SYSTEM_READER, ANYONE, Policy, 
 from minicloud.api.route import Call, Reply, Route
 from minicloud.api.schema import OPTIONAL, REQUIRED, Field, Schema, Type, nullable
 from minicloud.core.errors import Forbidden, NotFound
-from minicloud.identity import application_credentials, credentials, users
+from minicloud.identity import application_credentials, credentials, factors, users
 from minicloud.identity.api.fields import NAME64, NAME255, values_of
 from minicloud.identity.api.lists import page
 from minicloud.identity.api.rules import NO_DOMAIN, own_rights, sees_all
@@ -21,7 +21,7 @@ from minicloud.identity.tables import Credential
 from minicloud.identity.tokens import SIGNED
 
 if TYPE_CHECKING:
-    from minicloud.identity import Identity
+    from minicloud.identity import Identity, Token
 
 BLOB = Type(
     {"type": ["string", "object"], "maxLength": 65535},
@@ -43,7 +43,10 @@ KEY, KEYS = CREDENTIAL.name, CREDENTIAL.plural
 async def list_credentials(identity: Identity, call: Call) -> dict[str, Any]:
     """The caller's own; all for those who read everything."""
     own = None if sees_all(call.ctx) else call.ctx.user_id
-    found = page(call, credentials.listed(identity, user_id=own), "type", "user_id")
+    rows = credentials.listed(identity, user_id=own)
+    if own_rights(identity, call).token.delegated:
+        rows = [row for row in rows if row.type != factors.KIND]
+    found = page(call, rows, "type", "user_id")
     return {KEYS: [_view(identity, call, row) for row in found.rows], **call.dialect.list_extra(call, KEYS, found)}
 
 
@@ -53,6 +56,7 @@ async def create_credential(identity: Identity, call: Call) -> dict[str, Any]:
     token = own_rights(identity, call).token
     application_credentials.refuse_lent(identity, token, "create a credential")
     values = values_of(CREDENTIAL, call.body)
+    _refuse_seed(token, values["type"])
     if values["type"] == credentials.EC2:
         values["blob"] = credentials.bound(values["blob"], token)
     return {KEY: _view(identity, call, await credentials.create(identity, **values))}
@@ -60,14 +64,18 @@ async def create_credential(identity: Identity, call: Call) -> dict[str, Any]:
 
 async def show_credential(identity: Identity, call: Call) -> dict[str, Any]:
     """Show a credential."""
-    return {KEY: _view(identity, call, _reached(identity, call, read=True))}
+    row = _reached(identity, call, read=True)
+    _refuse_seed(own_rights(identity, call).token, row.type)
+    return {KEY: _view(identity, call, row)}
 
 
 async def update_credential(identity: Identity, call: Call) -> dict[str, Any]:
     """Change one."""
     row = _reached(identity, call)
     _refuse(call, own=call.body.get("user_id", row.user_id) == call.ctx.user_id)
-    application_credentials.refuse_lent(identity, own_rights(identity, call).token, "change a credential")
+    token = own_rights(identity, call).token
+    application_credentials.refuse_lent(identity, token, "change a credential")
+    _refuse_seed(token, row.type, call.body.get("type"))
     return {KEY: _view(identity, call, await credentials.update(identity, row.id, values_of(CREDENTIAL, call.body)))}
 
 
@@ -86,6 +94,12 @@ def _refuse(call: Call, *, own: bool, read: bool = False) -> None:
     if not own and not call.ctx.is_admin and not (read and sees_all(call.ctx)):
         rule = call.route.rule
         raise Forbidden(f"You are not authorized to perform the requested action: {rule}.", code=rule)
+
+
+def _refuse_seed(token: Token, *kinds: str | None) -> None:
+    """`Forbidden` for the seed of somebody's codes where rights were lent: a code lets its user in with all that they have."""
+    if token.delegated and factors.KIND in kinds:
+        raise Forbidden("Cannot reach the seed of one-time codes with a token whose rights were lent.")
 
 
 def _view(identity: Identity, call: Call, row: Credential) -> dict[str, Any]:

@@ -39,9 +39,9 @@ ROLE_REFERENCES = array(
 def _moment(text: str) -> str:
     try:
         told = datetime.fromisoformat(text)
-    except ValueError:
+        return stamp(told if told.tzinfo else told.replace(tzinfo=UTC))
+    except (ValueError, OverflowError):  # the first and last hours that there are have no UTC
         raise Invalid("it is no moment in the form 2026-11-22T21:31:29.000000.") from None
-    return stamp(told if told.tzinfo else told.replace(tzinfo=UTC))
 
 
 MOMENT = nullable(Type({"type": "string", "minLength": 1, "maxLength": 64}, _moment))

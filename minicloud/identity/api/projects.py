@@ -11,7 +11,7 @@ from minicloud.api.schema import OPTIONAL, REQUIRED, STRICT_BOOLEAN, Field, Sche
 from minicloud.identity import domains, projects
 from minicloud.identity.api.fields import IMMUTABLE, NAME64, TAGS, TEXT, links, values_of
 from minicloud.identity.api.lists import exact, is_true, page
-from minicloud.identity.api.rules import MANAGERS, READERS, allow, own_domain, reached
+from minicloud.identity.api.rules import MANAGERS, READERS, allow, allow_outside_domains, own_domain, reached
 from minicloud.identity.tables import Project
 
 if TYPE_CHECKING:
@@ -63,7 +63,7 @@ async def create_project(identity: Identity, call: Call) -> Project:
     values = values_of(PROJECT, call.body)
     values["description"] = values.get("description") or ""
     if values.pop("is_domain", False):
-        allow(call.ctx, call.route.rule, domain_id=None, role="manager")
+        allow_outside_domains(call.ctx, call.route.rule)
         values.pop("domain_id", None)
         values.pop("parent_id", None)
         return await domains.create(identity, **values)
@@ -156,7 +156,11 @@ def _seen(identity: Identity, call: Call) -> Project:
 
 
 def _managed(identity: Identity, call: Call) -> Project:
-    return reached(identity, call, projects.PROJECT, role="manager")
+    """The project, for those who may change it; of a domain these are the same as at `/domains`."""
+    row = reached(identity, call, projects.PROJECT, role="manager")
+    if row.is_domain:
+        allow_outside_domains(call.ctx, call.route.rule)
+    return row
 
 
 ONE, TAGS_OF = "/projects/{project_id}", "/projects/{project_id}/tags"

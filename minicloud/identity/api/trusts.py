@@ -17,7 +17,7 @@ from minicloud.identity.tables import Trust
 from minicloud.identity.tokens import SIGNED
 
 if TYPE_CHECKING:
-    from minicloud.identity import Identity
+    from minicloud.identity import Identity, Rights
 
 TRUST = Schema(
     "trust",
@@ -52,7 +52,8 @@ async def create_trust(identity: Identity, call: Call) -> dict[str, Any]:
     body = call.body
     if body["trustor_user_id"] != call.ctx.user_id:
         raise Forbidden("Cannot lend what is another's: trustor_user_id must be the caller.", code=call.route.rule)
-    token = own_rights(identity, call).token
+    mine = own_rights(identity, call)
+    token = mine.token
     if token.trust_id is None or SIGNED in token.methods:
         application_credentials.refuse_lent(identity, token, "create a trust")
     if body.get("redelegated_trust_id") not in (None, token.trust_id):
@@ -72,8 +73,18 @@ async def create_trust(identity: Identity, call: Call) -> dict[str, Any]:
         remaining_uses=body["remaining_uses"],
         redelegations=wanted if body.get("allow_redelegation") else 0,
         source_id=token.trust_id,
+        only=_lendable(mine, body["project_id"]),
     )
     return {"trust": _view(identity, call, row)}
+
+
+def _lendable(mine: Rights, project_id: str) -> list[str] | None:
+    """The roles that a caller with an application credential may lend: no others than the token has, where it has them."""
+    if mine.token.application_credential_id is None:
+        return None
+    if mine.rules is not None or mine.token.scope.id != project_id:
+        raise Forbidden("Cannot lend more than the application credential gives: its own project, and no access rules.")
+    return [role.id for role in mine.roles]
 
 
 def _left(identity: Identity, trust_id: str) -> int:
