@@ -35,15 +35,20 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class Setting:
-    """Whether a field may or must be in a request, and what the caller needs for it."""
+    """Whether a field may or must be in a request, and what the caller needs for it.
+
+    `unless`: the value that a request without the field means, if anybody may say that one.
+    """
 
     required: bool = False
     policy: Policy | None = None
+    unless: Any = None
 
 
 REQUIRED = Setting(required=True)
 OPTIONAL = Setting()
 ADMIN = Setting(policy=ADMIN_POLICY)
+ADMIN_UNLESS_FALSE = Setting(policy=ADMIN_POLICY, unless=False)
 
 
 # --- types -----------------------------------------------------------------------------------------------------------
@@ -338,7 +343,10 @@ class Schema:
         except RecursionError:
             raise Invalid("Cannot use the body: it is nested too deeply.") from None
         for one, setting in self._settable(mode, version):
-            if setting.policy is not None and one.name in body and not setting.policy.allows(call.ctx, call.params):
+            if setting.policy is None or one.name not in body or setting.policy.allows(call.ctx, call.params):
+                continue
+            load = one.type(mode, version).load or (lambda value: value)
+            if setting.unless is None or load(body[one.name]) != setting.unless:
                 rule = f"{call.route.rule}:{one.name}"
                 raise Forbidden(f"Policy doesn't allow {rule} to be performed.", code=rule)
         return self._load(body, mode, version)

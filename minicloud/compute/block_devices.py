@@ -50,7 +50,7 @@ def wanted(disks: Sequence[NewDisk], image_id: str | None) -> list[NewDisk]:
     roots = [disk for disk in every if disk.boot_index == 0]
     if image_id is not None and not roots:
         every.insert(0, NewDisk("image", image_id, "local", boot_index=0, delete_on_termination=True))
-    elif image_id is not None and not (roots[0].source == "image" and roots[0].source_id == image_id):
+    elif image_id is not None and roots[0].source == "image" and roots[0].source_id != image_id:
         raise Invalid("Block Device Mapping is Invalid: Boot sequence for the instance and image/block device mapping "
                       "combination is not valid.")  # fmt: skip
     elif not roots:

@@ -203,13 +203,15 @@ def _image(compute: Compute, ctx: Context, new: NewServer, disks: Sequence[NewDi
 
 
 def _volume_image_properties(compute: Compute, ctx: Context, root: NewDisk) -> dict[str, Any]:
-    """Image properties that a boot volume carries (hw_*)."""
+    """Image properties (hw_*) that a volume carries which boots with no image named beside it."""
     if root.source != "volume" or root.source_id is None:
         return {}
     try:
         volume = compute.volume.visible(ctx, root.source_id)
     except NotFound as missing:
         raise Invalid(f"Block Device Mapping is Invalid: {missing.message}") from None
+    if not volume.bootable:
+        raise Invalid(f"Block Device {root.source_id} is not bootable.")
     return dict(getattr(volume, "image_metadata", None) or {})
 
 
@@ -228,8 +230,6 @@ def _check_disks(compute: Compute, ctx: Context, disks: Sequence[NewDisk], flavo
             raise Invalid(
                 f"Block Device Mapping is Invalid: volume {disk.source_id} is {volume.status}, not available."
             )
-        if disk.boot_index == 0 and not volume.bootable:
-            raise Invalid(f"Block Device {disk.source_id} is not bootable.")
 
 
 def _check_place(compute: Compute, ctx: Context, new: NewServer) -> None:

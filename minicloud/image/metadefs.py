@@ -113,6 +113,13 @@ async def remove(image: Image, row: Namespace) -> None:
     await image.store.write(forget)
 
 
+def resource_types(image: Image) -> list[str]:
+    """What definitions may be about: the usual, and what a namespace names beside them."""
+    sql = "SELECT DISTINCT name FROM metadef_items WHERE kind = ? ORDER BY name"
+    named = image.store.read(lambda db: [name for (name,) in db.execute(sql, (Kind.RESOURCE_TYPE,))])
+    return list(dict.fromkeys((*RESOURCE_TYPES, *named)))
+
+
 def items(image: Image, row: Namespace, kind: Kind) -> list[Item]:
     """All items of a kind in a namespace, in the order of their making."""
     return image.store.read(ITEMS.where, "namespace = ? AND kind = ?", (row.name, kind), order="rowid")

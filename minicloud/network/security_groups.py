@@ -101,7 +101,7 @@ def _write_in(db: Db, service: Network, values: Mapping[str, Any]) -> SecurityGr
     row = SECURITY_GROUPS.insert(db, SecurityGroup(**standing.fresh(service.clock, {**plain, **given})))
     for ethertype in ("IPv4", "IPv6"):
         _write_rule_in(db, service, row, direction="egress", ethertype=ethertype)
-    return row
+    return SECURITY_GROUPS.need(db, row.id)  # its rules count in its revision
 
 
 async def update(

@@ -185,13 +185,11 @@ def visible_sql(ctx: Context) -> tuple[str, list[Any]]:
 
 
 def parsed(cidr: str, version: int) -> IpNetwork:
-    """A range from its text. Raises `Invalid` for one that is none, has host bits, or is of the other version."""
+    """A range from its text, host bits left out. Raises `Invalid` for one that is none or is of the other version."""
     try:
-        ranged = ipaddress.ip_network(cidr)
+        ranged = ipaddress.ip_network(cidr, strict=False)
     except ValueError:
-        raise Invalid(
-            f"Cannot use {cidr[:80]}: it is not in CIDR form with the network's own address.", code="InvalidInput"
-        ) from None
+        raise Invalid(f"Cannot use {cidr[:80]}: it is not in CIDR form.", code="InvalidInput") from None
     if "/" not in cidr or ranged.version != version:
         raise Invalid(f"Cannot use {cidr}: it is no CIDR of IP version {version}.", code="InvalidInput")
     return ranged

@@ -53,7 +53,7 @@ async def change(
         table, code = TAGGED[kind]
         _visible_in(db, ctx, kind, object_id)
         row = standing.owned_in(db, ctx, table, object_id, code)
-        tags = list(dict.fromkeys(change(list(row.tags))))
+        tags = sorted(set(change(list(row.tags))))
         if len(tags) > MOST_TAGS:
             raise Invalid(f"Cannot put more than {MOST_TAGS} tags on {object_id}.", code="HTTPBadRequest")
         if tags != row.tags:

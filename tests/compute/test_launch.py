@@ -185,6 +185,15 @@ async def test_a_port_of_the_users_own_stays_when_its_server_goes(yard: Yard) ->
     assert kept["device_id"] == ""
 
 
+async def test_a_volume_that_boots_wins_over_the_image_that_is_named(yard: Yard) -> None:
+    volume = (await yard.demo.post("/volume/v3/volumes", {"volume": {"size": 1}}, expect=202))["volume"]["id"]
+    await yard.cloud.daemon.operations.all_settled()
+    disk = {"source_type": "volume", "destination_type": "volume", "uuid": volume, "boot_index": 0}
+    shown = await yard.show(await yard.launch(networks="none", block_device_mapping_v2=[disk]))
+    assert [one["id"] for one in shown["os-extended-volumes:volumes_attached"]] == [volume]
+    assert (shown["status"], shown["image"]["id"]) == ("ACTIVE", yard.image_id)
+
+
 async def test_booting_from_a_new_volume(yard: Yard) -> None:
     disk = {"source_type": "image", "destination_type": "volume", "uuid": yard.image_id, "volume_size": 1, "boot_index": 0,
             "delete_on_termination": True}  # fmt: skip

@@ -68,13 +68,16 @@ async def test_objects_properties_and_tags_come_change_and_go(door: Door) -> Non
         assert not (await admin.get(path))[plural]
     tags = f"{ALL}/N/tags"
     await admin.post(tags, {"tags": [{"name": "a"}, {"name": "b"}]}, expect=201)
-    await admin.post(tags + "/c", expect=201)
+    await admin.post(tags, {"tags": [{"name": "c"}]}, headers={"X-Openstack-Append": "True"}, expect=201)
     assert [one["name"] for one in (await admin.get(tags))["tags"]] == ["a", "b", "c"]
     await admin.delete(tags, expect=204)
     assert (await admin.get(tags))["tags"] == []
     types = f"{ALL}/N/resource_types"
     await admin.post(types, {"name": "OS::Nova::Server", "prefix": "hw_"}, expect=201)
     assert (await admin.get(types))["resource_type_associations"][0]["prefix"] == "hw_"
+    await admin.post(types, {"name": "Our::Thing"}, expect=201)
+    named = (await admin.get("/image/v2/metadefs/resource_types"))["resource_types"]
+    assert [one["name"] for one in named].count("OS::Nova::Server") == 1 and {"name": "Our::Thing"} in named
     await admin.delete(types + "/OS::Nova::Server", expect=204)
     await admin.delete(types + "/OS::Nova::Server", expect=404)
 

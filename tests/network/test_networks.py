@@ -18,6 +18,16 @@ async def test_a_network_has_all_that_clients_look_at(net: Net) -> None:
     assert seen["provider:network_type"] == "local" and seen["provider:physical_network"] is None
 
 
+async def test_members_may_say_of_a_new_thing_that_it_is_not_for_all(net: Net) -> None:
+    network = await net.demo.make("network", shared=False, **{"router:external": "false", "is_default": False})
+    await net.demo.make("subnetpool", name="p", prefixes=["10.8.0.0/16"], shared=False, is_default=False)
+    await net.demo.make("address_scope", name="s", ip_version=4, shared=False)
+    for body in ({"shared": True}, {"router:external": True}, {"provider:network_type": None}):
+        refused = await net.demo.make("network", 403, **body)
+        assert f"create_network:{next(iter(body))}" in refused["NeutronError"]["message"]
+    await net.demo.put(f"/networks/{network['id']}", {"network": {"shared": False}}, expect=403)
+
+
 async def test_a_network_is_a_bridge_as_long_as_it_lives(net: Net) -> None:
     made = await net.demo.make("network", name="n1")
     assert bridge_name(made["id"]) in net.section("bridges")

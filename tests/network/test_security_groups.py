@@ -110,6 +110,19 @@ async def test_both_remotes_are_one_too_many(net: Net) -> None:
     assert gone["NeutronError"]["type"] == "SecurityGroupNotFound"
 
 
+async def test_a_new_group_is_told_as_it_is(net: Net) -> None:
+    made = await net.demo.make("security_group", name="web")
+    assert (await net.demo.get(f"/security-groups/{made['id']}"))["security_group"] == made
+
+
+async def test_tags_are_told_in_their_order_whenever_they_came(net: Net) -> None:
+    network = await net.demo.make("network")
+    path = f"/networks/{network['id']}/tags"
+    for some in (["red", "green"], ["blue", "yellow"], ["blue"], []):
+        await net.demo.post(path, {"tags": some}, expect=200)
+    assert (await net.demo.get(path))["tags"] == ["blue", "green", "red", "yellow"]
+
+
 async def test_tags_are_put_on_and_found_by(net: Net) -> None:
     network, other = await net.demo.make("network"), await net.demo.make("network")
     path = f"/networks/{network['id']}/tags"

@@ -26,7 +26,7 @@ async def test_a_subnet_has_the_usual_gateway_and_pool(net: Net) -> None:
     ("values", "status", "kind"),
     [
         ({"cidr": "nope"}, 400, "InvalidInput"),
-        ({"cidr": "10.0.0.5/24"}, 400, "InvalidInput"),
+        ({"cidr": "10.9.0.5"}, 400, "InvalidInput"),
         ({}, 400, "BadRequest"),
         ({"cidr": "10.9.0.0/24", "ip_version": 6}, 400, "InvalidInput"),
         ({"cidr": "10.9.0.0/24", "ip_version": 5}, 400, "HTTPBadRequest"),
@@ -53,6 +53,11 @@ async def test_subnets_are_refused_that_make_no_sense(net: Net, values: dict, st
     network, _ = await net.demo.network_with_subnet()
     answer = await net.demo.make("subnet", status, **{"network_id": network["id"], "ip_version": 4, **values})
     assert answer["NeutronError"]["type"] == kind
+
+
+async def test_a_subnet_named_by_one_of_its_addresses_is_the_whole_subnet(net: Net) -> None:
+    _, subnet = await net.demo.network_with_subnet("10.99.99.5/16")
+    assert (subnet["cidr"], subnet["gateway_ip"]) == ("10.99.0.0/16", "10.99.0.1")
 
 
 async def test_a_subnet_changes_and_goes(net: Net) -> None:

@@ -35,6 +35,18 @@ async def provider(client: Client, name: str, parent: str | None = None, **amoun
     return str(made["uuid"])
 
 
+async def test_aggregates_are_told_as_they_were_sent(door: Door) -> None:
+    admin, names = door.client("admin"), [uuid.uuid4().hex, str(uuid.uuid4())]
+    one = await provider(admin, "one")
+    body = {"aggregates": names, "resource_provider_generation": 0}
+    path = f"/resource_providers/{one}/aggregates"
+    told = await ask(admin, "PUT", path, body, expect=200)
+    assert sorted(told["aggregates"]) == sorted(names)
+    for name in names:
+        found = await ask(admin, "GET", f"/resource_providers?member_of={name}", expect=200)
+        assert [each["uuid"] for each in found["resource_providers"]] == [one]
+
+
 def claim(provider_id: str, **amounts: int) -> dict[str, Any]:
     return {
         "allocations": {provider_id: {"resources": amounts}}, "project_id": "p", "user_id": "u",

@@ -26,7 +26,7 @@ from minicloud.api.schema import (
 )
 from minicloud.core.errors import Invalid
 from minicloud.image import metadefs
-from minicloud.image.metadefs import RESOURCE_TYPES, Kind
+from minicloud.image.metadefs import Kind
 from minicloud.image.tables import Item, Namespace
 
 if TYPE_CHECKING:
@@ -167,13 +167,14 @@ async def delete_namespace(image: Image, call: Call) -> None:
 
 async def list_resource_types(image: Image, call: Call) -> Reply:
     """What definitions may be about."""
-    return Reply({"resource_types": [{"name": name} for name in RESOURCE_TYPES]})
+    return Reply({"resource_types": [{"name": name} for name in metadefs.resource_types(image)]})
 
 
 async def create_tags(image: Image, call: Call) -> Reply:
-    """Give a namespace exactly these tags."""
+    """Give a namespace exactly these tags, or with `X-Openstack-Append: True` these too."""
     several: dict[str, dict[str, Any]] = {one["name"]: {} for one in call.body["tags"]}
-    rows = await metadefs.add(image, _of(image, call), Kind.TAG, several, alone=True)
+    more = call.request.headers.get("X-Openstack-Append", "").lower() == "true"
+    rows = await metadefs.add(image, _of(image, call), Kind.TAG, several, alone=not more)
     return Reply({"tags": [{"name": row.name} for row in rows]})
 
 

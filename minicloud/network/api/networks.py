@@ -8,7 +8,20 @@ from typing import TYPE_CHECKING, Any
 from minicloud.api.policy import ADMIN as ADMIN_POLICY
 from minicloud.api.policy import ANYONE, MEMBER
 from minicloud.api.route import Call, Listed, Route
-from minicloud.api.schema import ADMIN, BOOLEAN, OPTIONAL, TEXT, Field, Schema, Type, array, integer, nullable, string
+from minicloud.api.schema import (
+    ADMIN,
+    ADMIN_UNLESS_FALSE,
+    BOOLEAN,
+    OPTIONAL,
+    TEXT,
+    Field,
+    Schema,
+    Type,
+    array,
+    integer,
+    nullable,
+    string,
+)
 from minicloud.network import networks, standing
 from minicloud.network.api.listing import Collection, shared_filter
 from minicloud.network.api.standard import HINTS, columns, revision_of, shown, standard
@@ -27,10 +40,10 @@ NETWORK = Schema(
         Field("admin_state_up", BOOLEAN, out=True, create=OPTIONAL, update=OPTIONAL),
         Field("status", TEXT, out=True),
         Field("subnets", array(TEXT), out=True),
-        Field("shared", BOOLEAN, out=True, create=ADMIN, update=ADMIN),
+        Field("shared", BOOLEAN, out=True, create=ADMIN_UNLESS_FALSE, update=ADMIN),
         Field("mtu", nullable(integer(low=0, high=65535)), out=True, create=OPTIONAL, update=OPTIONAL),
-        Field("router:external", BOOLEAN, attr="external", out=True, create=ADMIN, update=ADMIN),
-        Field("is_default", BOOLEAN, out=True, create=ADMIN, update=ADMIN),
+        Field("router:external", BOOLEAN, attr="external", out=True, create=ADMIN_UNLESS_FALSE, update=ADMIN),
+        Field("is_default", BOOLEAN, out=True, create=ADMIN_UNLESS_FALSE, update=ADMIN),
         Field("port_security_enabled", BOOLEAN, out=True, create=OPTIONAL, update=OPTIONAL),
         Field("provider:network_type", nullable(string()), attr="network_type", out=True, create=ADMIN, update=ADMIN,
               show=ADMIN_POLICY),

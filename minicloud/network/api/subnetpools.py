@@ -9,6 +9,7 @@ from minicloud.api.policy import ANYONE, MEMBER
 from minicloud.api.route import Call, Listed, Reply, Route
 from minicloud.api.schema import (
     ADMIN,
+    ADMIN_UNLESS_FALSE,
     BOOLEAN,
     OPTIONAL,
     REQUIRED,
@@ -46,8 +47,8 @@ SUBNETPOOL = Schema(
         _length("default_prefixlen"),
         _length("min_prefixlen"),
         _length("max_prefixlen"),
-        Field("is_default", BOOLEAN, out=True, create=ADMIN, update=ADMIN),
-        Field("shared", BOOLEAN, out=True, create=ADMIN),
+        Field("is_default", BOOLEAN, out=True, create=ADMIN_UNLESS_FALSE, update=ADMIN),
+        Field("shared", BOOLEAN, out=True, create=ADMIN_UNLESS_FALSE),
         Field("default_quota", nullable(integer(low=0)), out=True, create=OPTIONAL, update=OPTIONAL),
         Field("address_scope_id", nullable(UUID), out=True, create=OPTIONAL, update=OPTIONAL),
     ),
@@ -60,7 +61,7 @@ SCOPE = Schema(
     Field("tenant_id", PROJECT_ID, attr="project_id", out=True, create=OPTIONAL),
     Field("project_id", PROJECT_ID, out=True, create=OPTIONAL),
     Field("ip_version", integer(), out=True, create=REQUIRED),
-    Field("shared", BOOLEAN, out=True, create=ADMIN, update=ADMIN),
+    Field("shared", BOOLEAN, out=True, create=ADMIN_UNLESS_FALSE, update=ADMIN),
 )
 POOLS = Collection(
     SUBNETPOOLS,

@@ -12,6 +12,7 @@ from collections.abc import Container, Sequence
 from multidict import MultiMapping
 
 from minicloud.api.route import Call
+from minicloud.api.schema import FORMATS
 from minicloud.core.errors import Invalid
 from minicloud.core.store import Db
 from minicloud.placement import resource_classes, traits
@@ -124,13 +125,12 @@ def member_of(texts: Sequence[str], *, forbidding: bool) -> tuple[tuple[frozense
                 "Multiple values for 'member_of' must be prefixed with the 'in:' or '!in:' keyword using the valid "
                 f"microversion. Got: {text[:80]!r}"
             )
-        try:
-            found = frozenset(str(uuid.UUID(one)) for one in names)
-        except ValueError:
+        if not all(FORMATS["uuid"](one) for one in names):
             raise Invalid(
                 "Invalid query string parameters: Expected 'member_of' parameter to contain valid UUID(s). "
                 f"Got: {text[:80]!r}"
-            ) from None
+            )
+        found = frozenset(names)
         if text.startswith("!"):
             unwanted |= found
         else:
