@@ -15,7 +15,7 @@ import os
 import signal
 import socket
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from datetime import datetime
 from pathlib import Path
 from typing import Any
@@ -53,6 +53,8 @@ M_TRIM_THRESHOLD, M_MMAP_THRESHOLD, M_ARENA_MAX = -1, -3, -8
 PLUGINS = "minicloud.services"
 STUCK_SECONDS = 30.0
 """How often what could not be taken back is tried again."""
+UNHEARD_SECONDS = 60.0
+"""How often one kind of failure that the loop meets is logged."""
 STOP_SECONDS = 1.0
 """How long requests under way may take to end when the daemon stops."""
 CERTIFICATE_SECONDS = 3600.0
@@ -215,6 +217,7 @@ class Daemon:
         loop = asyncio.get_running_loop()
         for one in (signal.SIGTERM, signal.SIGINT):
             loop.add_signal_handler(one, ended.set)
+        loop.set_exception_handler(_Unheard())
         await self.start()
         started()
         notify("READY=1")
@@ -282,13 +285,14 @@ class Daemon:
             log.info("the door shows another certificate")
 
     def _health(self) -> dict[str, Any]:
+        """For everybody, so it names nothing that is somebody's; `minicloud ops` does."""
         live = self.operations.listed()
         return {
             "status": "ok",
             "version": __version__,
             "uptime_seconds": round(self.foundation.clock.monotonic() - self._started_at, 1),
             "operations": len(live),
-            "stuck": [row.subject for row in live if row.state == "stuck"],
+            "stuck": sum(row.state == "stuck" for row in live),
         }
 
 
@@ -324,6 +328,22 @@ def _renew(tls_folder: Path, now: datetime) -> None:
     from minicloud import authority  # megabytes, once a year
 
     authority.renew(tls_folder, now)
+
+
+class _Unheard:
+    """Tells in one line what nobody else could tell, such as a socket that cannot accept: of failures of the machine one a
+    minute of a kind, as the loop meets them again and again."""
+
+    def __init__(self) -> None:
+        self._told: dict[str, float] = {}
+
+    def __call__(self, loop: asyncio.AbstractEventLoop, context: Mapping[str, Any]) -> None:
+        text, failure = str(context.get("message")), context.get("exception")
+        if not isinstance(failure, OSError):
+            log.error("the loop met a bug", text=text, exc_info=failure)
+        elif loop.time() - self._told.get(text, -UNHEARD_SECONDS) >= UNHEARD_SECONDS:
+            self._told[text] = loop.time()
+            log.error("the loop met a failure", text=text, error=str(failure))
 
 
 def notify(state: str) -> None:

@@ -17,6 +17,7 @@ from aiohttp import ClientPayloadError, HttpVersion11, web
 from aiohttp.http_exceptions import HttpProcessingError
 
 from minicloud.api import faults, incoming, outgoing, policy_file
+from minicloud.api.crowd import Crowd, bearable
 from minicloud.api.dialect import Dialect
 from minicloud.api.endpoint import Endpoint, Nowhere, Place, Seen, WrongMethod
 from minicloud.api.paths import Paths
@@ -101,12 +102,12 @@ class Api:
                     self._paths.add(path, endpoints[path])
                 endpoints[path].add(route)
 
-    def server(self) -> web.Server:
-        """What a `web.ServerRunner` listens with; called in the loop.
+    def server(self, *, most: int | None = None) -> Any:
+        """What a `web.ServerRunner` listens with; called in the loop. `most`: connections at a time.
 
         aiohttp's low-level server rather than an `Application`: one handler that knows the way needs no second router.
         """
-        return web.Server(
+        server = web.Server(
             self._handle,
             request_factory=_request,
             access_log=None,
@@ -114,6 +115,7 @@ class Api:
             keepalive_timeout=IDLE_SECONDS,
             auto_decompress=False,  # nobody sends bodies like that; what is small on the wire must not grow in here
         )
+        return Crowd(server, most or bearable())
 
     # --- where a request goes ------------------------------------------------------------------------------------
 

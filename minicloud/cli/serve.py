@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import faulthandler
 import gc
 import os
+import resource
 import sys
 from collections.abc import Iterator
 from dataclasses import replace
@@ -55,6 +57,8 @@ async def _serve(config: Config, password: str | None) -> None:
         from minicloud.daemon import Daemon, configure_logs, make_host, settle_memory
 
     configure_logs(as_json=config.log_json)
+    faulthandler.enable()  # the watchdog's SIGABRT tells who held the loop
+    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))  # keys and passwords are for nobody's disk
     settle_memory()
     first = not (config.state / "minicloud.db").exists()
     daemon = Daemon(config, make_host(config), admin_password=password)

@@ -1,9 +1,17 @@
-"""Small files of the daemon's own (keys, certificates, clouds.yaml), written so that a power cut leaves the old or the new."""
+"""Folders, and small files of the daemon's own (keys, certificates, clouds.yaml), written so that a power cut leaves the
+old or the new."""
 
 from __future__ import annotations
 
 import os
 from pathlib import Path
+
+
+def make_folder(folder: Path, *, mode: int) -> None:
+    """Have a folder; what is missing above it is made with its mode, too (mkdir's `parents` opens those to everybody)."""
+    missing = [one for one in (folder, *folder.parents) if not one.exists()]
+    for one in reversed(missing):
+        one.mkdir(mode=mode, exist_ok=True)
 
 
 def write_whole(path: Path, content: bytes, *, mode: int = 0o600) -> None:

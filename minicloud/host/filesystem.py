@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import ParamSpec, TypeVar
 
 from minicloud.core.errors import Failure, HostFailure, Unavailable
+from minicloud.core.files import make_folder
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -170,7 +171,7 @@ def sync_folder(folder: Path) -> None:
 
 
 def _make_folder(folder: Path) -> None:
-    folder.mkdir(mode=FOLDER_MODE, parents=True, exist_ok=True)
+    make_folder(folder, mode=FOLDER_MODE)
 
 
 def _publish(name: Path, path: Path, mode: int) -> None:

@@ -14,7 +14,7 @@ from pathlib import Path
 from cryptography.fernet import Fernet, MultiFernet
 
 from minicloud.core.errors import Unavailable
-from minicloud.core.files import write_whole
+from minicloud.core.files import make_folder, write_whole
 
 QUIET = 50_000_000
 """Nanoseconds after which a folder's time tells of every change: the kernel's clock for files is coarse."""
@@ -53,7 +53,7 @@ class KeyRing:
         Raises:
             Unavailable: somebody else could read or replace the keys, or a file is no key.
         """
-        self._folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        make_folder(self._folder, mode=0o700)
         self._refuse_if_shared(self._folder)
         if not self._numbers():
             self._add(1)

@@ -8,11 +8,13 @@ from __future__ import annotations
 import asyncio
 import gzip
 import json
+import resource
 from urllib.parse import urlsplit
 
 import pytest
 
 from minicloud.api import app, incoming
+from minicloud.api.crowd import bearable
 from tests.api.test_frame import ROBOTS, ask, seen, url
 
 __all__ = ["url"]
@@ -104,6 +106,37 @@ async def test_headers_that_are_no_text_are_no_bug(url: str, name: str) -> None:
     for path in (ROBOTS, "/", "/robots/v2.1/nothing", "/openapi.json"):
         status, _, _ = await spoken(url, get(path, f"{name}: robots \xff\xfe"))
         assert status in (200, 300, 400, 401, 404, 406), (path, status)
+
+
+# --- many ------------------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def narrow(monkeypatch: pytest.MonkeyPatch, request: pytest.FixtureRequest) -> str:
+    """A door with room for two."""
+    monkeypatch.setattr(app, "bearable", lambda: 2)
+    return str(request.getfixturevalue("url"))
+
+
+async def test_more_connections_than_can_be_borne_are_told_to_come_later(narrow: str) -> None:
+    place = urlsplit(narrow)
+    taken = [await asyncio.open_connection(place.hostname, place.port) for _ in range(2)]
+    for reader, writer in taken:
+        writer.write(b"GET /healthz HTTP/1.1\r\nHost: x\r\n\r\n")
+        assert (await reader.readuntil(b"\r\n\r\n")).startswith(b"HTTP/1.1 200")
+    status, head, body = await spoken(narrow)
+    assert status == 503 and b"Retry-After: " in head and json.loads(body)["message"]
+    taken[0][1].close()
+    async with asyncio.timeout(30):
+        while (await spoken(narrow, get("/healthz")))[0] != 200:
+            await asyncio.sleep(0.01)
+    taken[1][1].close()
+
+
+def test_descriptors_are_kept_for_the_daemons_own_work(monkeypatch: pytest.MonkeyPatch) -> None:
+    for limit, wanted in ((64, 8), (1024, 480), (65536, 4096), (resource.RLIM_INFINITY, 4096)):
+        monkeypatch.setattr(resource, "getrlimit", lambda kind, limit=limit: (limit, limit))
+        assert bearable() == wanted
 
 
 # --- bodies ----------------------------------------------------------------------------------------------------------

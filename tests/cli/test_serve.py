@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import signal
 import socket
 import subprocess
@@ -89,6 +90,18 @@ def test_a_second_daemon_on_the_same_state_is_refused(
     second = minicloud("serve", "--fake", "--state", str(tmp_path / "state"), "--port", "0")
     assert second.returncode == 1
     assert f"the daemon with process id {daemon.pid} does" in second.stderr
+
+
+def test_a_daemon_that_the_watchdog_ends_names_where_it_was_and_leaves_no_core(
+    serve: Callable[[], subprocess.Popen[str]],
+) -> None:
+    daemon = serve()
+    limits = Path(f"/proc/{daemon.pid}/limits").read_text()
+    assert re.search(r"^Max core file size +0 +0 ", limits, re.MULTILINE)
+    daemon.send_signal(signal.SIGABRT)
+    said = daemon.communicate(timeout=60)[1]
+    assert daemon.returncode == -signal.SIGABRT
+    assert "Fatal Python error: Aborted" in said and "(most recent call first)" in said and "daemon.py" in said
 
 
 def test_the_password_of_init_logs_in(serve: Callable[[], subprocess.Popen[str]], tmp_path: Path) -> None:

@@ -15,6 +15,7 @@ from urllib.parse import urlsplit
 import pytest
 from click.testing import CliRunner
 
+from minicloud import daemon as module
 from minicloud.cli import root
 from minicloud.core.errors import Conflict, Failure, HostFailure, Unavailable
 from minicloud.core.store import Db
@@ -259,3 +260,12 @@ async def test_doctor_names_a_hypervisor_that_does_not_answer(tmp_path: Path) ->
     )
     lines = [line for line in done.output.splitlines() if "libvirt" in line.lower()]
     assert lines and done.exit_code != 0, done.output
+
+
+async def test_what_the_loop_meets_again_and_again_is_told_once_a_minute(monkeypatch: pytest.MonkeyPatch) -> None:
+    told: list[dict[str, Any]] = []
+    monkeypatch.setattr(module.log, "error", lambda event, **more: told.append(more), raising=False)
+    loop, tell = asyncio.get_running_loop(), module._Unheard()
+    for _ in range(100):
+        tell(loop, {"message": "it cannot accept", "exception": OSError(24, "Too many open files")})
+    assert [one["error"] for one in told] == ["[Errno 24] Too many open files"]

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from minicloud.core.errors import HostFailure, Unavailable
+from minicloud.core.files import make_folder
 from minicloud.host import filesystem
 from minicloud.host.fake import disks as fake_disks
 from minicloud.host.fake.world import World
@@ -319,7 +320,8 @@ class FakeHypervisor:
     def _boot(self, domain: dict[str, Any]) -> None:
         spec = domain["spec"]
         log = Path(spec["console_log"])
-        log.parent.mkdir(parents=True, exist_ok=True)
+        make_folder(log.parent, mode=filesystem.FOLDER_MODE)
+        log.touch(mode=0o600)
         lines = [
             f"fake guest {spec['name']} starts: {spec['vcpus']} processors, {spec['memory_mb']} MiB",
             *(f"disk {disk['target']}: {disk['format']}, {disk['bus']}" for disk in spec["disks"]),

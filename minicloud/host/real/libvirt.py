@@ -19,6 +19,7 @@ import libvirt
 import structlog
 
 from minicloud.core.errors import Failure, HostFailure, Unavailable
+from minicloud.core.files import make_folder
 from minicloud.host import filesystem
 from minicloud.host.hypervisor import Capabilities, DiskSpec, DomainEvent, DomainSeen, DomainSpec, NicSpec
 from minicloud.host.real import domain_xml, domains, probe
@@ -363,6 +364,6 @@ def _make_folders(spec: DomainSpec, owner: tuple[int, int] | None) -> None:
     """Folders of a machine's sockets and log."""
     for file in (spec.console_log, spec.serial_socket, spec.agent_socket, spec.vnc_socket):
         if file is not None:
-            os.makedirs(os.path.dirname(file), mode=filesystem.FOLDER_MODE, exist_ok=True)
+            make_folder(Path(file).parent, mode=filesystem.FOLDER_MODE)
     if spec.vnc_socket is not None and owner is not None:
         os.chown(os.path.dirname(spec.vnc_socket), *owner)
