@@ -97,8 +97,11 @@ def integer(*, low: int | None = None, high: int | None = None) -> Type:
 def nullable(kind: Type) -> Type:
     """That, or null."""
     load = kind.load
+    schema: Mapping[str, Any] = {"anyOf": [{"type": "null"}, kind.schema]}
+    if isinstance(kind.schema.get("type"), str) and "enum" not in kind.schema:  # so that a refusal tells what is wrong
+        schema = {**kind.schema, "type": [kind.schema["type"], "null"]}
     return Type(
-        {"anyOf": [{"type": "null"}, kind.schema]},
+        schema,
         None if load is None else lambda value: None if value is None else load(value),
     )
 
@@ -146,7 +149,7 @@ def _is_ip(text: str) -> bool:
         ipaddress.ip_address(text)
     except ValueError:
         return False
-    return True
+    return "%" not in text  # a zone is any text at all, line feeds too, and means nothing beyond one machine
 
 
 def _is_cidr(text: str) -> bool:
@@ -154,7 +157,7 @@ def _is_cidr(text: str) -> bool:
         ipaddress.ip_network(text, strict=False)
     except ValueError:
         return False
-    return True
+    return "%" not in text
 
 
 _UUID = re.compile(r"[0-9a-f]{8}-?([0-9a-f]{4}-?){3}[0-9a-f]{12}\Z", re.IGNORECASE)

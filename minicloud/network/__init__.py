@@ -84,6 +84,7 @@ class Network:
 
     async def stop(self) -> None:
         """Bridges, DHCP servers, routers and filters go on without us."""
+        self.converge.stop()
 
     async def _reconcile(self) -> None:
         await reconcile.run(self, self.host)

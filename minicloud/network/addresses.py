@@ -23,6 +23,13 @@ def canonical(address: str) -> str:
     return str(ipaddress.ip_address(address))
 
 
+def range_of(text: str, *, strict: bool = False) -> ipaddress.IPv4Network | ipaddress.IPv6Network:
+    """A range from its text; `ValueError` for what is none, or names a zone: that may be any text, line feeds too."""
+    if "%" in text:
+        raise ValueError(f"{text!r} names a zone")
+    return ipaddress.ip_network(text, strict=strict)
+
+
 def eui64(cidr: str, mac: str) -> str:
     """The address that a machine with this MAC makes for itself in a /64 (RFC 4291, appendix A)."""
     octets = [int(part, 16) for part in mac.split(":")]

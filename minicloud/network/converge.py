@@ -9,7 +9,8 @@ its network. Called by the noun files after their transactions, and by `reconcil
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Iterable
+import contextlib
+from collections.abc import Awaitable, Callable, Iterable, Iterator
 from typing import TYPE_CHECKING
 from weakref import WeakValueDictionary
 
@@ -42,6 +43,8 @@ if TYPE_CHECKING:
     from minicloud.network import Network
 
 log = structlog.get_logger(__name__)
+FIRST_PAUSE, LONGEST_PAUSE = 1.0, 30.0
+"""Seconds until what failed again is tried again."""
 PLUGGED = "host_id != '' AND device_owner NOT LIKE 'network:%'"
 """SQL for `Port.is_plugged`."""
 
@@ -51,7 +54,8 @@ class Converge:
 
     Attributes:
         doors: where metadata requests arrive, by network or router; only those whose namespace stands.
-        known_uplinks: the ways out as they were set last. `filters_loaded`: whether this daemon loaded all filters once.
+        known_uplinks: the ways out as they were set last. `filters_loaded`: whether this daemon loaded all filters once,
+            and no change of one failed since.
     """
 
     def __init__(self, service: Network, host: Host) -> None:
@@ -62,6 +66,9 @@ class Converge:
         self.doors: dict[str, tuple[plan.MetadataDoor, ...]] = {}
         self.known_uplinks: tuple[Uplink, ...] | None = None
         self.filters_loaded = False
+        self._failures = 0
+        self._pause = 0.0
+        self._timer: asyncio.TimerHandle | None = None
 
     # --- what others call: these never raise -------------------------------------------------------------------------
 
@@ -80,6 +87,12 @@ class Converge:
                 await self.group_now(group_id)
 
         await self._try("port", port_id, run)
+
+    async def machines(self, network_id: str) -> None:
+        """The ports of all machines on a network, whose addresses have changed."""
+        condition = f"network_id = ? AND {PLUGGED}"
+        for row in self._service.store.read(PORTS.where, condition, (network_id,), order="number"):
+            await self.port(row.id)
 
     async def gone(self, port: Port) -> None:
         """A port that was deleted or that its machine let go: its tap, filter, lease and memberships."""
@@ -255,12 +268,41 @@ class Converge:
                 error=failure.message,
                 detail=getattr(failure, "detail", ""),
             )
-            await self._service.store.write(_tell, kind, key, False)
-            for one in self._service.reconcilers():
-                one.wake()
+            await self._note_failure(kind, key)
+            return
+        except Exception:  # rows that make no plan, values that no file can carry: one odd network stops no other
+            log.exception("the host cannot follow", scope=kind, id=key)
+            await self._note_failure(kind, key)
             return
         if self._service.store.read(_is_told_down, kind, key):
             await self._service.store.write(_tell, kind, key, True)
+
+    async def _note_failure(self, kind: str, key: str) -> None:
+        """Say so, and have all be tried again: at once the first time, after growing pauses while it goes on failing."""
+        self._failures += 1
+        if kind in ("port", "group"):
+            self.filters_loaded = False  # it may be the filter that did not follow: the next look loads them all
+        await self._service.store.write(_tell, kind, key, False)
+        if self._timer is None:
+            self._timer = asyncio.get_running_loop().call_later(self._pause, self._try_again)
+
+    def _try_again(self) -> None:
+        self._timer, self._pause = None, min(LONGEST_PAUSE, 2 * self._pause or FIRST_PAUSE)
+        for one in self._service.reconcilers():
+            one.wake()
+
+    @contextlib.contextmanager
+    def one_look(self) -> Iterator[None]:
+        """Around a look at everything: one in which nothing failed ends the growing of the pauses."""
+        before = self._failures
+        yield
+        if self._failures == before:
+            self._pause = 0.0
+
+    def stop(self) -> None:
+        """Nothing is tried again any more."""
+        if self._timer is not None:
+            self._timer.cancel()
 
 
 def all_filters(db: Db, options: Options) -> tuple[tuple[PortFilter, ...], tuple[GroupFilter, ...], tuple[Uplink, ...]]:

@@ -20,9 +20,10 @@ if TYPE_CHECKING:
 
 def of_machine(service: Network, device_id: str) -> list[SecurityGroup]:
     """The groups of all ports of a machine, each once."""
+    held = "device_id = ? AND host_id != ''"  # a port that only says so is none of the machine's
 
     def read(db: Db) -> list[SecurityGroup]:
-        ids = {group for port in PORTS.where(db, "device_id = ?", (device_id,)) for group in port.security_groups}
+        ids = {group for port in PORTS.where(db, held, (device_id,)) for group in port.security_groups}
         marks = ", ".join("?" * len(ids))
         return SECURITY_GROUPS.where(db, f"id IN ({marks})", sorted(ids), order="name, id")
 

@@ -145,12 +145,14 @@ def _dhcp_subnet(subnet: Subnet, port: Port, options: Options) -> DhcpSubnet:
 def _dhcp_host(port: Port, served: Sequence[Subnet]) -> DhcpHost:
     ids = {one.id for one in served}
     addresses = tuple(one["ip_address"] for one in port.fixed_ips if one["subnet_id"] in ids)
-    options = tuple((one["opt_name"], one["opt_value"], one["ip_version"]) for one in port.extra_dhcp_opts)
+    # Names of the caller's own fancy are kept in the row, as in Neutron; no DHCP server knows them.
+    told = [one for one in port.extra_dhcp_opts if "_" not in one["opt_name"]]
+    options = tuple((one["opt_name"], one["opt_value"], one["ip_version"]) for one in told)
     return DhcpHost(
         port_id=port.id,
         mac=port.mac_address,
         addresses=addresses,
-        hostname=port.dns_name or hostname_of(port.addresses[0]),
+        hostname=port.dns_name.partition(".")[0] or hostname_of(port.addresses[0]),  # the domain is the network's
         options=options,
     )
 

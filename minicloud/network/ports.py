@@ -19,6 +19,7 @@ from minicloud.network.tables import (
     FLOATINGIPS,
     NETWORKS,
     PORTS,
+    ROUTERS,
     SECURITY_GROUPS,
     SUBNETS,
     NetworkRow,
@@ -69,6 +70,7 @@ def create_in(db: Db, service: Network, ctx: Context, values: Mapping[str, Any])
     owner = values.get("device_owner") or ""
     if owner.startswith("network:") and not ctx.sees(network.project_id):
         raise Invalid(f"Cannot give a port the owner {owner} on another project's network.", code="InvalidInput")
+    _require_own_device_in(db, ctx, values.get("device_id"))
     project_id = standing.project_of(ctx, values)
     service.quotas.check_in(db, project_id, port=1)
     return write_in(db, service, ctx, network, {**values, "project_id": project_id})
@@ -126,8 +128,37 @@ async def update(
     return service.store.read(PORTS.need, row.id)
 
 
+def _require_own_device_in(db: Db, ctx: Context, device_id: str | None) -> None:
+    """Raise `Conflict` for a device of another project: its router would get a leg, its machine a card in all lists."""
+    if not device_id or ctx.is_admin or "service" in ctx.roles:
+        return
+    router = ROUTERS.get(db, device_id)
+    foreign = "device_id = ? AND host_id != '' AND project_id NOT IN ('', ?)"
+    if (router is not None and not ctx.sees(router.project_id)) or PORTS.count(
+        db, foreign, (device_id, ctx.project_id)
+    ):
+        raise Conflict(
+            f"Cannot give a port to device {device_id}: it is another project's.", code="DeviceIDNotOwnedByTenant"
+        )
+
+
+def _require_device_stays(service: Network, row: Port, given: Mapping[str, Any]) -> None:
+    """Raise `Conflict` if a port would leave a device that it is really connected to: only the device lets go of it."""
+    if not row.device_id or row.host_id != service.host_name:
+        return
+    for name in ("device_id", "device_owner"):
+        if name in given and (given[name] or "") != getattr(row, name):
+            raise Conflict(
+                f"Cannot change {name} of port {row.id}: it is in use by {row.device_owner} {row.device_id}; detach it there.",
+                code="PortInUse",
+            )
+
+
 def _update_in(db: Db, service: Network, ctx: Context, row: Port, values: Mapping[str, Any]) -> Port:
     given = {key: value for key, value in values.items() if key in PORTS.columns}
+    _require_device_stays(service, row, given)
+    if given.get("device_id") != row.device_id:
+        _require_own_device_in(db, ctx, given.get("device_id"))
     if "mac_address" in given and given["mac_address"] != row.mac_address:
         if row.host_id:
             raise Conflict(f"Cannot change the MAC of port {row.id}: {row.device_owner} has it.", code="PortBound")

@@ -32,10 +32,11 @@ async def run(service: Network, host: Host) -> None:
     await _remove_orphans(service, host)
     for network_id in service.store.read(_without_dhcp_port):
         await service.store.write(_keep_dhcp_port, service, network_id)
-    for network_id in service.store.read(_ids, "networks"):
-        await service.converge.network(network_id)
-    for router_id in service.store.read(_ids, "routers"):
-        await service.converge.router(router_id)
+    with service.converge.one_look():
+        for network_id in service.store.read(_ids, "networks"):
+            await service.converge.network(network_id)
+        for router_id in service.store.read(_ids, "routers"):
+            await service.converge.router(router_id)
 
 
 async def _remove_orphans(service: Network, host: Host) -> None:

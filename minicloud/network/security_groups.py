@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 from minicloud.core.context import Context
 from minicloud.core.errors import Conflict, Invalid, NotFound
 from minicloud.core.store import Db
-from minicloud.network import standing
+from minicloud.network import addresses, standing
 from minicloud.network.tables import (
     RBAC_POLICIES,
     SECURITY_GROUP_RULES,
@@ -267,7 +267,10 @@ def _checked_protocol(protocol: Any, ethertype: str) -> str | None:
     if protocol is None or protocol == "":
         return None
     text = str(protocol).lower()
-    known = (text.isdigit() and int(text) <= 255) if text.isdigit() else text in PROTOCOLS
+    number = text.isascii() and text.isdigit() and len(text) <= 3
+    if number:
+        text = str(int(text))
+    known = int(text) <= 255 if number else text in PROTOCOLS
     if not known:
         raise Invalid(
             f"Cannot use protocol {text[:40]}: it must be a number from 0 to 255 or one of {', '.join(sorted(PROTOCOLS))}.",
@@ -307,14 +310,14 @@ def _check_ports(given: Mapping[str, Any]) -> None:
         )
     if low is None or high is None or low > high:
         raise Invalid(
-            f"Cannot use ports {low} to {high}: port_range_min must be <= port_range_max.",
+            "Cannot use these ports: both ends must be given, and port_range_min must be <= port_range_max.",
             code="SecurityGroupInvalidPortRange",
         )
 
 
 def _checked_prefix(prefix: str, ethertype: str) -> str:
     try:
-        ranged = ipaddress.ip_network(prefix, strict=False)
+        ranged = addresses.range_of(prefix)
     except ValueError:
         raise Invalid(f"Invalid CIDR {prefix[:80]} given as IP prefix.", code="InvalidCIDR") from None
     if f"IPv{ranged.version}" != ethertype:

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 from minicloud.core.context import Context
 from minicloud.core.errors import Conflict, Invalid, OverQuota
 from minicloud.core.store import Db
-from minicloud.network import standing
+from minicloud.network import addresses, standing
 from minicloud.network.tables import (
     ADDRESS_SCOPES,
     RBAC_POLICIES,
@@ -175,7 +175,7 @@ def cut_in(
         )
     used, prefixes = _used_in(db, pool), [ipaddress.ip_network(one) for one in pool.prefixes]
     if cidr is not None:
-        ranged: IpNetwork | None = ipaddress.ip_network(cidr, strict=False)
+        ranged: IpNetwork | None = _asked(cidr)
         assert ranged is not None
         _check_length(pool, ranged.prefixlen)
         inside = any(ranged.version == one.version and ranged.subnet_of(one) for one in prefixes)  # type: ignore[arg-type]
@@ -195,6 +195,13 @@ def cut_in(
     return pool.id, str(ranged)
 
 
+def _asked(cidr: str) -> IpNetwork:
+    try:
+        return addresses.range_of(cidr)
+    except ValueError:
+        raise Invalid(f"Cannot use {cidr[:80]}: it is not in CIDR form.", code="InvalidInput") from None
+
+
 def share_in(db: Db, row: Any, kind: str = "subnetpool") -> None:
     """Let all projects use a pool (or address scope)."""
     RBAC_POLICIES.insert(db, RbacPolicy(str(uuid.uuid4()), row.project_id, kind, row.id, standing.SHARED, "*"))
@@ -203,7 +210,7 @@ def share_in(db: Db, row: Any, kind: str = "subnetpool") -> None:
 def compact(prefixes: Sequence[str]) -> list[IpNetwork]:
     """Prefixes of one IP version, merged and in order. Raises `Invalid` for none, or for a mixture."""
     try:
-        parsed = [ipaddress.ip_network(one, strict=False) for one in prefixes]
+        parsed = [addresses.range_of(one) for one in prefixes]
     except ValueError as error:
         raise Invalid(f"Cannot use prefixes: {error}.", code="InvalidInput") from None
     if not parsed:

@@ -39,6 +39,8 @@ async def create(service: Network, ctx: Context, many: Sequence[Mapping[str, Any
     rows = await service.store.write(write)
     for network_id in {row.network_id for row in rows}:
         await service.converge.network(network_id)
+    for network_id in {row.network_id for row in rows if row.takes_addresses_from_macs}:
+        await service.converge.machines(network_id)
     return rows
 
 
@@ -126,7 +128,7 @@ async def delete(service: Network, ctx: Context, subnet_id: str, revision: int |
         themselves chose by a MAC go along.
     """
 
-    def write(db: Db) -> str:
+    def write(db: Db) -> Subnet:
         row = standing.owned_in(db, ctx, SUBNETS, subnet_id, NOT_FOUND)
         standing.require_revision(row, revision)
         users = _ports_in(db, row.id)
@@ -147,9 +149,12 @@ async def delete(service: Network, ctx: Context, subnet_id: str, revision: int |
         SUBNETS.delete(db, row.id)
         ports.keep_dhcp_port_in(db, service, row.network_id)
         standing.touch_in(db, service.clock, NETWORKS, row.network_id)
-        return row.network_id
+        return row
 
-    await service.converge.network(await service.store.write(write))
+    row = await service.store.write(write)
+    await service.converge.network(row.network_id)
+    if row.takes_addresses_from_macs:
+        await service.converge.machines(row.network_id)
 
 
 def show(service: Network, ctx: Context, subnet_id: str) -> Subnet:
@@ -187,7 +192,7 @@ def visible_sql(ctx: Context) -> tuple[str, list[Any]]:
 def parsed(cidr: str, version: int) -> IpNetwork:
     """A range from its text, host bits left out. Raises `Invalid` for one that is none or is of the other version."""
     try:
-        ranged = ipaddress.ip_network(cidr, strict=False)
+        ranged = addresses.range_of(cidr)
     except ValueError:
         raise Invalid(f"Cannot use {cidr[:80]}: it is not in CIDR form.", code="InvalidInput") from None
     if "/" not in cidr or ranged.version != version:

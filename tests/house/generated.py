@@ -29,7 +29,8 @@ class Generator:
         if "anyOf" in schema:
             return self.value(self.dice.choice(schema["anyOf"]), depth + 1)
         kind = schema.get("type")
-        kind = self.dice.choice(kind) if isinstance(kind, list) else kind
+        if isinstance(kind, list):
+            return self.value({**schema, "type": self.dice.choice(kind[::-1])}, depth + 1)
         if kind == "object":
             return self._object(schema, depth)
         if kind == "array":

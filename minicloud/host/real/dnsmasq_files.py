@@ -81,7 +81,7 @@ def advertiser_files(advertiser: Advertiser, *, folder: Path, account: Account) 
 def without_leases(text: str, gone: set[str]) -> str:
     """A lease file's text without the leases of some addresses."""
     kept = [line for line in text.splitlines() if len(line.split()) < 3 or line.split()[2] not in gone]
-    return _lines(kept)
+    return "".join(line + "\n" for line in kept)
 
 
 def _common(links: list[str], *, folder: Path, account: Account) -> list[str]:
@@ -250,4 +250,7 @@ def _version(cidr: str) -> int:
 
 
 def _lines(lines: list[str]) -> str:
+    odd = next((line for line in lines if not line.isprintable()), None)
+    if odd is not None:
+        raise Invalid(f"Cannot serve DHCP with {odd!r}: it is not one line of text.")
     return "".join(line + "\n" for line in lines)

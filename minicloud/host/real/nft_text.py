@@ -331,7 +331,7 @@ def _rule(rule: GroupRule, groups: Mapping[str, GroupFilter]) -> list[str]:
         kinds = ["ip", "net"] if _addresses(remote.members)[1] else ["ip"]
         return [f"{family} {side} @{stem}_{kind}{rule.ethertype}{match} accept" for kind in kinds]
     if rule.remote_cidr is not None:
-        network = ipaddress.ip_network(rule.remote_cidr, strict=False)
+        network = _network(rule.remote_cidr)
         if network.version != rule.ethertype:
             raise Invalid(f"Cannot filter by {rule.remote_cidr}: the rule is for IPv{rule.ethertype}.")
         if network.prefixlen > 0:
@@ -374,7 +374,9 @@ def _addresses(texts: Iterable[str]) -> tuple[list[Address], list[Network]]:
 
 @lru_cache(maxsize=65536)
 def _network(text: str) -> Network:
-    """The members of a large group are looked at with each change of it."""
+    """The members of a large group are looked at with each change of it. A zone, which may be any text, is refused."""
+    if "%" in text:
+        raise Invalid(f"Cannot filter by {text!r}: that is neither address nor range.")
     return ipaddress.ip_network(text, strict=False)
 
 

@@ -10,8 +10,7 @@ from minicloud.api.route import Call, Listed, Route
 from minicloud.api.schema import IP, OPTIONAL, REQUIRED, TEXT, Field, Schema, Setting, Type, nullable, string
 from minicloud.network import floatingips, routers
 from minicloud.network.api.listing import Collection
-from minicloud.network.api.ports import DNS_NAME
-from minicloud.network.api.standard import columns, revision_of, shown, standard
+from minicloud.network.api.standard import DNS_NAME, columns, revision_of, shown, standard
 from minicloud.network.tables import FLOATINGIPS, FloatingIp, Port
 
 if TYPE_CHECKING:

@@ -105,7 +105,7 @@ def boolean(value: str) -> bool:
 
 
 def _integer(value: str) -> int:
-    if not value.lstrip("-").isdigit() or len(value) > 18:
+    if not value.isascii() or not value.removeprefix("-").isdigit() or len(value) > 18:
         raise Invalid(f"Cannot filter by {value[:40]!r}: it is no number.", code="InvalidInput")
     return int(value)
 

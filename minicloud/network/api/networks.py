@@ -24,7 +24,7 @@ from minicloud.api.schema import (
 )
 from minicloud.network import networks, standing
 from minicloud.network.api.listing import Collection, shared_filter
-from minicloud.network.api.standard import HINTS, columns, revision_of, shown, standard
+from minicloud.network.api.standard import DNS_NAME, HINTS, columns, revision_of, shown, standard
 from minicloud.network.tables import NETWORKS, NetworkRow
 
 if TYPE_CHECKING:
@@ -51,7 +51,7 @@ NETWORK = Schema(
               show=ADMIN_POLICY),
         Field("provider:segmentation_id", nullable(integer()), attr=lambda row, call: None, out=True, create=ADMIN,
               update=ADMIN, show=ADMIN_POLICY),
-        Field("dns_domain", TEXT, out=True, create=OPTIONAL, update=OPTIONAL),
+        Field("dns_domain", DNS_NAME, out=True, create=OPTIONAL, update=OPTIONAL),
         Field("availability_zone_hints", HINTS, out=True, create=OPTIONAL),
         Field("availability_zones", Type({"type": "array"}), out=True),
         Field("ipv4_address_scope", nullable(TEXT), out=True),

@@ -20,14 +20,13 @@ from minicloud.api.schema import (
     Setting,
     Type,
     array,
-    integer,
     nullable,
     string,
 )
 from minicloud.core.errors import Forbidden, Invalid
 from minicloud.network import ports
 from minicloud.network.api.listing import Collection, fixed_ips_filter, in_json
-from minicloud.network.api.standard import ADMIN_OR_SERVICE, TAGS, columns, revision_of, shown, standard
+from minicloud.network.api.standard import ADMIN_OR_SERVICE, DNS_NAME, TAGS, columns, revision_of, shown, standard
 from minicloud.network.plan import hostname_of
 from minicloud.network.tables import NETWORKS, PORTS, Port
 
@@ -47,18 +46,18 @@ ADDRESS_PAIRS = array(
     Schema("pair", Field("ip_address", Type({"anyOf": [{"type": "string", "format": "ip"}, {"type": "string", "format": "cidr"}]}),
                          create=OPTIONAL), Field("mac_address", MAC, create=OPTIONAL)), high=10
 )  # fmt: skip
-OPTION_NAME = string(low=1, high=64, pattern=r"^[A-Za-z0-9][A-Za-z0-9-]*$")
-OPTION_VALUE = nullable(string(low=1, high=255, pattern=r"^[\x21-\x7e]([\x20-\x7e]*[\x21-\x7e])?$"))
+OPTION_NAME = string(low=1, high=64, pattern=r"^[A-Za-z0-9][A-Za-z0-9_-]*$")
+_TOLD = r"\x21\x23-\x5b\x5d-\x7e"  # printable, without quote and backslash, which the server's files read otherwise
+OPTION_VALUE = nullable(string(low=1, high=255, pattern=rf"^(?!#)(?!.* #)[{_TOLD}]([ {_TOLD}]*[{_TOLD}])?$"))
 DHCP_OPTIONS = array(
     Schema(
         "option",
         Field("opt_name", OPTION_NAME, create=REQUIRED),
         Field("opt_value", OPTION_VALUE, create=OPTIONAL),
-        Field("ip_version", integer(low=4, high=6), create=OPTIONAL, default=4),
+        Field("ip_version", Type({"enum": [4, 6, "4", "6"]}, int), create=OPTIONAL, default=4),
     ),
     high=20,
 )
-DNS_NAME = string(high=255, pattern=r"^$|^[A-Za-z0-9]([A-Za-z0-9-]{0,61}[A-Za-z0-9])?(\.[A-Za-z0-9-]{1,63})*\.?$")
 RENAMED = {"binding:vnic_type": "vnic_type", "binding:host_id": "host_id", "binding:profile": "profile"}
 PORT = Schema(
     "port",
@@ -132,8 +131,9 @@ def _read(service: Network, call: Call, body: Mapping[str, Any], network_id: str
             guarded.append("fixed_ips")
         if str(body.get("device_owner") or "").startswith("network:"):
             guarded.append("device_owner")
+        resets = call.request.method == "PUT"  # a null is a change there, too
         for name in guarded:
-            if body.get(name) is not None:
+            if body.get(name) is not None or (resets and name in body):
                 rule = f"{call.route.rule}:{name}"
                 raise Forbidden(f"Policy doesn't allow {rule} to be performed.", code=rule)
     elif body.get("allowed_address_pairs"):

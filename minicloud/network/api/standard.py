@@ -42,6 +42,9 @@ POOLS = array(
     )
 )
 HINTS = array(string(high=255), high=16)
+_LABEL = "[A-Za-z0-9]([A-Za-z0-9-]{0,61}[A-Za-z0-9])?"
+DNS_NAME = string(high=255, pattern=rf"^({_LABEL}(\.{_LABEL})*\.?)?$")
+"""A host's or domain's name (RFC 1123, section 2.1), or none: it ends up in the files of a DHCP server."""
 ADMIN_OR_SERVICE = ADMIN_POLICY | SERVICE
 
 
