@@ -163,6 +163,10 @@ async def test_discovery_needs_no_token_and_extensions_do(net: Net) -> None:
     assert "security-group" in [one["alias"] for one in listed]
     assert (await net.demo.get("/extensions/security-group"))["extension"]["alias"] == "security-group"
     await net.demo.get("/extensions/zz", expect=404)
+    assert [one["service_type"] for one in (await net.demo.get("/service-providers"))["service_providers"]] == [
+        "L3_ROUTER_NAT"
+    ]
+    assert (await net.demo.get("/service-providers?service_type=VPN"))["service_providers"] == []
 
 
 async def test_many_networks_at_once_get_numbers_of_their_own(net: Net) -> None:

@@ -84,6 +84,7 @@ EXTENSIONS = (
         "Security group filtering on the shared field",
         "Groups found by being shared",
     ),
+    Extension("service-type", "Neutron Service Type Management", "Who provides which service: this daemon all"),
     Extension("sorting", "Sorting support", "Lists in any order"),
     Extension("sort-key-validation", "Sort Key Validation", "Unknown sort keys are refused"),
     Extension("standard-attr-description", "standard-attr-description", "A description of everything"),

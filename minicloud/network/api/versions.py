@@ -1,10 +1,10 @@
-"""Neutron's front page and what can be asked: versions, resources, extensions, availability zones, agents."""
+"""Neutron's front page and what can be asked: versions, resources, extensions, availability zones, who provides what."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from minicloud.api.policy import ANYONE, PUBLIC
+from minicloud.api.policy import ANYONE, PUBLIC, READER
 from minicloud.api.route import Call, Reply, Route
 from minicloud.core.errors import NotFound
 from minicloud.network.api.extensions import EXTENSIONS, Extension
@@ -51,8 +51,17 @@ def _shown(one: Extension) -> dict[str, Any]:
 async def list_zones(service: Network, call: Call) -> Reply:
     """List availability zones: this host is the one."""
     zones = [{"name": "nova", "resource": kind, "state": "available"} for kind in ("network", "router")]
-    wanted = [one for one in zones if all(one.get(key) == value for key, value in call.query.items() if key in one)]
-    return Reply({"availability_zones": wanted})
+    return Reply({"availability_zones": _asked(call, zones)})
+
+
+async def list_providers(service: Network, call: Call) -> Reply:
+    """List service providers: routers are this daemon's; clients look here for what else there might be (VPN)."""
+    routers = {"service_type": "L3_ROUTER_NAT", "name": "single_node", "default": True}
+    return Reply({"service_providers": _asked(call, [routers])})
+
+
+def _asked(call: Call, every: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    return [one for one in every if all(str(one[key]) == value for key, value in call.query.items() if key in one)]
 
 
 ROUTES = [
@@ -61,4 +70,5 @@ ROUTES = [
     Route("GET", "/extensions", list_extensions, ANYONE, "get_extension", scopes=()),
     Route("GET", "/extensions/{alias}", show_extension, ANYONE, "get_extension", scopes=()),
     Route("GET", "/availability-zones", list_zones, ANYONE, "get_availability_zone", scopes=("project",)),
+    Route("GET", "/service-providers", list_providers, READER, "get_service_provider"),
 ]
