@@ -11,6 +11,7 @@ from minicloud.volume.api import (
     attachments,
     messages,
     metadata,
+    not_offered,
     qos_specs,
     quotas,
     services,
@@ -49,4 +50,5 @@ ROUTES: list[Route] = [
     *qos_specs.ROUTES,
     *transfers.ROUTES,
     *services.ROUTES,
+    *not_offered.ROUTES,
 ]
