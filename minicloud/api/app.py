@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import Any, Protocol
 
 import structlog
@@ -47,7 +47,7 @@ IDLE_SECONDS = 75.0
 
 PROJECT = "{project_id:[0-9a-fA-F]{32}|[0-9a-fA-F-]{36}}"
 
-Page = Callable[[web.BaseRequest], web.Response]
+Page = Callable[[web.BaseRequest], Awaitable[web.Response]]
 
 
 class Authenticate(Protocol):
@@ -79,6 +79,9 @@ class Api:
         self._authenticate, self._tracer, self._health = authenticate, tracer, health
         self._tasks: set[asyncio.Task[None]] = set()
         self._marks: dict[tuple[str, Version | None], Mapping[str, str]] = {}
+        self._document: bytes | None = (
+            None  # /openapi.json but for where it was asked: everybody may, and it takes a while
+        )
         self._pages: dict[str, Page] = {
             "/": self._index, "/healthz": self._health_page, "/openapi.json": self._openapi,
         }  # fmt: skip
@@ -128,7 +131,7 @@ class Api:
             place, params = found
             return await self._answer(request, place, params)
         if path in self._pages and request.method in ("GET", "HEAD"):
-            return self._pages[path](request)
+            return await self._pages[path](request)
         for service in self._services:
             dialect: Dialect = service.dialect
             if request.path == dialect.prefix or request.path.startswith(dialect.prefix + "/"):
@@ -222,17 +225,20 @@ class Api:
 
     # --- pages of no service -------------------------------------------------------------------------------------
 
-    def _index(self, request: web.BaseRequest) -> web.Response:
+    async def _index(self, request: web.BaseRequest) -> web.Response:
         origin = incoming.origin(request)
         return web.json_response({one.dialect.service: f"{origin}{one.dialect.prefix}" for one in self._services})
 
-    def _health_page(self, request: web.BaseRequest) -> web.Response:
+    async def _health_page(self, request: web.BaseRequest) -> web.Response:
         return web.json_response(self._health())
 
-    def _openapi(self, request: web.BaseRequest) -> web.Response:
-        from minicloud.api.openapi import document  # few ask for it
+    async def _openapi(self, request: web.BaseRequest) -> web.Response:
+        if self._document is None:
+            from minicloud.api.openapi import document  # few ask for it
 
-        return web.json_response(document(self._services, incoming.origin(request)))
+            self._document = await asyncio.to_thread(lambda: outgoing.encoded(document(self._services)))
+        servers = outgoing.encoded({"servers": [{"url": incoming.origin(request)}]})
+        return web.Response(body=servers[:-1] + b"," + self._document[1:], headers=outgoing.JSON)
 
 
 def _paths(dialect: Dialect, route: Route) -> list[str]:

@@ -15,8 +15,8 @@ from minicloud.core.service import Service
 _PARAMETER = re.compile(r"\{(\w+)(?::[^{}]*(?:\{[^{}]*\}[^{}]*)*)?\}")
 
 
-def document(services: Sequence[Service], origin: str) -> dict[str, Any]:
-    """OpenAPI 3.1 of every route of every service at its newest microversion."""
+def document(services: Sequence[Service]) -> dict[str, Any]:
+    """OpenAPI 3.1 of every route of every service at its newest microversion; where it is (`servers`) is for the caller."""
     paths: dict[str, dict[str, Any]] = {}
     for service in services:
         dialect: Dialect = service.dialect
@@ -34,7 +34,6 @@ def document(services: Sequence[Service], origin: str) -> dict[str, Any]:
     return {
         "openapi": "3.1.0",
         "info": {"title": "minicloud", "version": __version__},
-        "servers": [{"url": origin}],
         "paths": paths,
         "components": {"securitySchemes": schemes},
     }

@@ -308,7 +308,10 @@ async def test_the_openapi_document_is_valid_and_names_every_route(url: str) -> 
         "/robots/v2.1/new",
     }
     assert body["paths"][ROBOTS]["post"]["x-policy"]["rule"] == "create_robot"
-    assert document([], "http://x")["paths"] == {}
+    assert body["servers"] == [{"url": url}]
+    elsewhere = await ask(url, "GET", "/openapi.json", who="", headers={"X-Forwarded-Host": "cloud.example"})
+    assert elsewhere[1] == {**body, "servers": [{"url": "http://cloud.example"}]}
+    assert document([])["paths"] == {}
 
 
 def test_a_route_without_a_policy_cannot_be_made() -> None:
