@@ -17,6 +17,7 @@ from __future__ import annotations
 import asyncio
 import concurrent.futures
 import contextlib
+import os
 import queue
 import sqlite3
 import threading
@@ -254,6 +255,12 @@ class Store:
         )
         db.execute("PRAGMA busy_timeout = 5000")
         if not read_only:
+            owner = self.path.stat().st_uid
+            if owner != os.geteuid():
+                db.close()
+                raise Unavailable(
+                    f"Cannot use the database {self.path}: user {owner} owns it; {os.geteuid()} is wanted."
+                )
             self.path.chmod(0o600)
             db.execute("PRAGMA journal_mode = WAL")
             db.execute("PRAGMA synchronous = FULL")

@@ -18,11 +18,11 @@ from minicloud.api.route import Route
 from minicloud.config import Config
 from minicloud.core.clock import moment, stamp
 from minicloud.core.context import Context
-from minicloud.core.errors import Unauthenticated
+from minicloud.core.errors import Invalid, Unauthenticated
 from minicloud.core.foundation import Foundation
 from minicloud.core.reconcile import Reconciler
 from minicloud.core.store import Db
-from minicloud.identity import access_rules, bootstrap, catalog, limits, login, partners, rights, tables, trusts
+from minicloud.identity import access_rules, bootstrap, catalog, limits, login, partners, rights, tables, trusts, users
 from minicloud.identity.access_rules import Rule
 from minicloud.identity.api import DIALECT, ROUTES
 from minicloud.identity.keys import KeyRing
@@ -90,6 +90,11 @@ class Identity:
         self.options = config.identity
         self.region = config.api.region
         self.public_url = config.api.public_url.rstrip("/")
+        if self.options.token_seconds > self.options.key_rotation_seconds * (self.options.keys_kept - 1):
+            raise Invalid(
+                f"Cannot use identity.token_seconds = {self.options.token_seconds}: tokens would outlive their keys, of which "
+                f"{self.options.keys_kept} are kept and each is in use for {self.options.key_rotation_seconds} seconds."
+            )
         self._token_keys = token_keys(config)
         self.seal_keys = KeyRing(config.state / "keys" / "seals", kept=1_000_000)
         self.passwords = Passwords(self.options)
@@ -207,7 +212,7 @@ class Identity:
         """What rows say about a token; raises `Unauthenticated` if they say no."""
         user, scope, credential, trust, only = USERS.get(db, token.user_id), token.scope, None, None, None
         home = PROJECTS.get(db, user.domain_id) if user is not None else None
-        if user is None or home is None or user.generation != token.generation or not login.is_alive(db, user):
+        if user is None or home is None or user.generation != token.generation or not users.is_alive(db, user):
             raise Unauthenticated(REFUSAL)
         marks = ", ".join("?" for _ in token.audit_ids)
         if db.execute(f"SELECT 1 FROM revocations WHERE audit_id IN ({marks})", token.audit_ids).fetchone():

@@ -68,10 +68,7 @@ async def log_in(
             raise Invalid(f"Cannot log in: the block {method} is missing.")
     if not wanted:
         raise Invalid("Cannot log in: no method was given.")
-    prove = {"password": _by_password, "token": _by_token, CREDENTIAL: _by_credential, "totp": _by_code}
-    found = [await prove[method](identity, proofs[method], address) for method in wanted]
-    if len({one.user.id for one in found}) > 1:
-        raise Unauthenticated(REFUSAL)
+    found = await _proven(identity, {method: proofs[method] for method in wanted}, address)
     proof = Proof(
         found[0].user,
         tuple(dict.fromkeys(method for one in found for method in one.methods)),
@@ -93,6 +90,19 @@ async def log_in(
 # --- who -------------------------------------------------------------------------------------------------------------
 
 
+async def _proven(identity: Identity, blocks: Mapping[str, Mapping[str, Any]], address: str) -> list[Proof]:
+    """What each method proves, of one and the same user. Codes are looked at last: what is known by then bounds their guessing."""
+    prove = {"password": _by_password, "token": _by_token, CREDENTIAL: _by_credential}
+    found = {
+        method: await prove[method](identity, block, address) for method, block in blocks.items() if method in prove
+    }
+    if "totp" in blocks:
+        found["totp"] = _by_code(identity, blocks["totp"], beside=next(iter(found.values()), None))
+    if len({one.user.id for one in found.values()}) > 1:
+        raise Unauthenticated(REFUSAL)
+    return [found[method] for method in blocks]
+
+
 async def _by_password(identity: Identity, block: Mapping[str, Any], address: str) -> Proof:
     told = block.get("user")
     if not isinstance(told, Mapping):
@@ -103,10 +113,11 @@ async def _by_password(identity: Identity, block: Mapping[str, Any], address: st
     account, user = identity.store.read(_named_user, told)
     identity.throttle.check(account, address)
     matched = await identity.passwords.matches(user.password_hash if user else None, password)
+    identity.throttle.check(account, address)  # of many guesses at once no more count than of one after the other
     # what is true of the user is looked at after the slow part: they may have been disabled meanwhile
     now = identity.store.read(USERS.get, user.id) if user else None
     good = matched and now is not None and user is not None and now.password_hash == user.password_hash
-    if not good or now is None or users.is_locked_out(identity, now) or not identity.store.read(is_alive, now):
+    if not good or now is None or users.is_locked_out(identity, now) or not identity.store.read(users.is_alive, now):
         identity.throttle.failed(account, address)
         identity.lockout.failed(account)
         raise Unauthenticated(REFUSAL)
@@ -130,17 +141,26 @@ async def _by_token(identity: Identity, block: Mapping[str, Any], address: str) 
     return Proof(user, ("token", *parent.methods), parent)
 
 
-async def _by_code(identity: Identity, block: Mapping[str, Any], address: str) -> Proof:
+def _by_code(identity: Identity, block: Mapping[str, Any], *, beside: Proof | None) -> Proof:
+    """A code has six digits only: its failures count wherever they come from, apart for those who have proven more already."""
     told = block.get("user")
     if not isinstance(told, Mapping) or not isinstance(told.get("passcode"), str):
         raise Invalid("Cannot log in: the totp block needs a user with a passcode.")
     account, user = identity.store.read(_named_user, told)
-    identity.throttle.check(account, address)
-    matched = user is not None and factors.takes_code(identity, user, told["passcode"])
-    if user is None or not matched or not identity.store.read(is_alive, user):
-        identity.throttle.failed(account, address)
+    if beside is not None and (user is None or user.id != beside.user.id):
         raise Unauthenticated(REFUSAL)
-    identity.throttle.passed(account, address)
+    place = "a code" if beside is None else "a second code"
+    identity.throttle.check(account, place)
+    matched = user is not None and factors.takes_code(identity, user, told["passcode"])
+    if (
+        user is None
+        or not matched
+        or users.is_locked_out(identity, user)
+        or not identity.store.read(users.is_alive, user)
+    ):
+        identity.throttle.failed(account, place)
+        raise Unauthenticated(REFUSAL)
+    identity.throttle.passed(account, place)
     return Proof(user, ("totp",))
 
 
@@ -151,9 +171,10 @@ async def _by_credential(identity: Identity, block: Mapping[str, Any], address: 
     account, credential = identity.store.read(_named_credential, block)
     identity.throttle.check(account, address)
     matched = await identity.passwords.matches(credential.secret_hash if credential else None, secret)
+    identity.throttle.check(account, address)
     user = identity.store.read(USERS.get, credential.user_id) if credential else None
     alive = credential is not None and not _is_over(identity, credential)
-    if not matched or not alive or user is None or not identity.store.read(is_alive, user):
+    if not matched or not alive or user is None or not identity.store.read(users.is_alive, user):
         identity.throttle.failed(account, address)
         raise Unauthenticated(REFUSAL)
     identity.throttle.passed(account, address)
@@ -200,12 +221,6 @@ def named_domain(db: Db, told: Mapping[str, Any]) -> Project | None:
     raise Invalid("Cannot log in: a domain needs an id or a name.")
 
 
-def is_alive(db: Db, user: User) -> bool:
-    """Whether a user and their domain are enabled."""
-    domain = PROJECTS.get(db, user.domain_id)
-    return user.enabled and domain is not None and domain.enabled
-
-
 def parties_in(db: Db, trust: Trust | None, now: str) -> User:
     """The one whose rights a trust lends, the first giver of its chain: as long as all of that still stands."""
     chain = trusts.chain_of(db, trust) if trust else [None]
@@ -214,7 +229,7 @@ def parties_in(db: Db, trust: Trust | None, now: str) -> User:
             raise Unauthenticated(REFUSAL)
         for user_id in (one.trustor_user_id, one.trustee_user_id):
             user = USERS.get(db, user_id)
-            if user is None or not is_alive(db, user):
+            if user is None or not users.is_alive(db, user):
                 raise Unauthenticated(REFUSAL)
     first = chain[-1]
     return USERS.need(db, first.trustor_user_id if first else None)

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 from minicloud.core.clock import stamp
 from minicloud.core.errors import NotFound, Unauthenticated
 from minicloud.core.store import Db
-from minicloud.identity import credentials, login, trusts
+from minicloud.identity import credentials, login, trusts, users
 from minicloud.identity.signatures import REFUSAL
 from minicloud.identity.tables import APPLICATION_CREDENTIALS, CREDENTIALS, TRUSTS, USERS, Credential, User
 from minicloud.identity.tokens import SIGNED, Token
@@ -44,7 +44,7 @@ async def log_in(identity: Identity, access: str, verify: Callable[[str], bool])
 
 def _owner(db: Db, row: Credential) -> User:
     user = USERS.get(db, row.user_id)
-    if user is None or not login.is_alive(db, user):
+    if user is None or not users.is_alive(db, user):
         raise Unauthenticated(REFUSAL)
     return user
 

@@ -14,7 +14,7 @@ from minicloud.core.errors import Forbidden, Invalid, Unauthenticated
 from minicloud.core.store import Db
 from minicloud.identity import projects, trusts
 from minicloud.identity.nouns import Noun, merged
-from minicloud.identity.tables import GROUPS, USERS, Group, User
+from minicloud.identity.tables import GROUPS, PROJECTS, USERS, Group, User
 from minicloud.identity.tokens import REFUSAL
 
 if TYPE_CHECKING:
@@ -115,6 +115,12 @@ def refuse_expired(identity: Identity, user: User) -> None:
         raise Unauthenticated(f"The password is expired and needs to be changed for user: {user.id}.")
 
 
+def is_alive(db: Db, user: User) -> bool:
+    """Whether a user and their domain are enabled."""
+    domain = PROJECTS.get(db, user.domain_id)
+    return user.enabled and domain is not None and domain.enabled
+
+
 def is_locked_out(identity: Identity, user: User) -> bool:
     """Whether too many wrong passwords have closed the account."""
     return identity.lockout.is_closed(user.id) and not user.options.get("ignore_lockout_failure_attempts")
@@ -152,12 +158,9 @@ async def change_password(identity: Identity, user_id: str, *, original: str, pa
     """
     user = USER.seek(identity, user_id)
     identity.throttle.check(user_id[:64], address)
-    if (
-        not await identity.passwords.matches(user.password_hash if user else None, original)
-        or user is None
-        or not user.enabled
-        or is_locked_out(identity, user)
-    ):
+    matched = await identity.passwords.matches(user.password_hash if user else None, original)
+    identity.throttle.check(user_id[:64], address)  # of many guesses at once no more count than of one after the other
+    if not matched or user is None or not identity.store.read(is_alive, user) or is_locked_out(identity, user):
         identity.throttle.failed(user_id[:64], address)
         identity.lockout.failed(user_id[:64])
         raise Unauthenticated(REFUSAL)
@@ -168,13 +171,15 @@ async def change_password(identity: Identity, user_id: str, *, original: str, pa
     secret = await _hashed(identity, password)
 
     def change(db: Db) -> None:
+        now = USERS.get(db, user_id)
+        if now is None or not is_alive(db, now) or now.password_hash != user.password_hash:  # meanwhile
+            raise Unauthenticated(REFUSAL)
         USERS.change(
             db,
             user_id,
-            expect={"password_hash": user.password_hash},
             password_hash=secret,
-            generation=user.generation + 1,
-            password_expires_at=_end_of_password(identity, user, own=True),
+            generation=now.generation + 1,
+            password_expires_at=_end_of_password(identity, now, own=True),
         )
 
     await identity.write(change)

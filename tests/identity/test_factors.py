@@ -5,10 +5,14 @@ from __future__ import annotations
 import base64
 from typing import Any
 
+import pytest
 from cryptography.hazmat.primitives.hashes import SHA1
 from cryptography.hazmat.primitives.twofactor.totp import TOTP
 
+from minicloud.core.errors import RateLimited, Unauthenticated
+from minicloud.identity.login import log_in
 from tests.conftest import PASSWORD, Cloud
+from tests.identity.later import run_ahead
 
 TOKENS = "/identity/v3/auth/tokens"
 SEED = b"an-authenticators-secret"
@@ -60,6 +64,7 @@ async def test_wrong_and_old_codes_and_users_without_seed_are_refused(cloud: Clo
 
 
 async def test_guessing_codes_is_bounded(cloud: Cloud) -> None:
+    run_ahead(cloud)
     await with_authenticator(cloud)
     bad = logging_in(cloud, "totp", code="abcdef")
     statuses = [(await cloud.demo.post(TOKENS, bad)).status for _ in range(cloud.config.identity.login_failures + 1)]
@@ -89,3 +94,24 @@ async def test_rules_that_are_none_are_refused(cloud: Cloud) -> None:
     path = f"/identity/v3/users/{cloud.demo.user_id}"
     for rules in ("password", [[]], ["password"], [["password", "password"]], [[1]]):
         await cloud.admin.patch(path, {"user": {"options": {"multi_factor_auth_rules": rules}}}, expect=400)
+
+
+async def test_codes_cannot_be_guessed_from_many_addresses_nor_by_others_than_who_proved_more(cloud: Cloud) -> None:
+    """Six digits are few: failures count wherever they come from, but nobody closes the way of one with a password."""
+    await with_authenticator(cloud)
+    identity, free = cloud.daemon.identity, cloud.config.identity.login_failures
+    run_ahead(cloud)
+    wrong = logging_in(cloud, "totp", code="abcdef")["auth"]["identity"]
+    for number in range(free):
+        with pytest.raises(Unauthenticated):
+            await log_in(identity, proofs=wrong, methods=["totp"], scope=None, address=f"192.0.2.{number}")
+    with pytest.raises(RateLimited):
+        await log_in(identity, proofs=wrong, methods=["totp"], scope=None, address="198.51.100.1")
+    eve = await cloud.person("eve", project="demo")
+    mixed = {"password": {"user": {"id": eve.user_id, "password": PASSWORD}}, "totp": wrong["totp"]}
+    for _ in range(free + 1):
+        with pytest.raises(Unauthenticated):
+            await log_in(identity, proofs=mixed, methods=["totp", "password"], scope=None, address="192.0.2.1")
+    both = logging_in(cloud, "totp", "password", code=code_of(cloud))
+    answer = await cloud.demo.post(TOKENS, both, expect=201)
+    assert answer["token"]["methods"] == ["totp", "password"]

@@ -12,6 +12,7 @@ from minicloud.cli import root
 from minicloud.config import render
 from minicloud.identity.argon import Argon
 from tests.conftest import PASSWORD, Cloud
+from tests.identity.later import run_ahead
 
 TOKENS = "/identity/v3/auth/tokens"
 
@@ -131,6 +132,7 @@ async def test_tokens_survive_a_key_rotation_but_not_all(cloud: Cloud) -> None:
 
 
 async def test_guessing_is_bounded_for_known_and_unknown_accounts(cloud: Cloud) -> None:
+    run_ahead(cloud)
     for name in ("demo", "nobody"):
         for _ in range(cloud.config.identity.login_failures):
             await cloud.demo.post(TOKENS, by_password(name, "bad"), expect=401)

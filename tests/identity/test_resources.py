@@ -181,6 +181,52 @@ async def test_roles_imply_others_but_never_themselves_or_admin(cloud: Cloud) ->
     await cloud.admin.delete(rule, expect=404)
 
 
+NOT_HELD = (
+    "projects/{project}/users/{user}/roles/{role}",
+    "domains/default/users/{user}/roles/{role}",
+    "system/users/{user}/roles/{role}",
+    "projects/{project}/groups/{group}/roles/{role}",
+    "OS-INHERIT/projects/{project}/users/{user}/roles/{held}/inherited_to_projects",
+    "OS-INHERIT/domains/default/groups/{group}/roles/{role}/inherited_to_projects",
+    "groups/{group}/users/{user}",
+    "roles/{held}/implies/{role}",
+    "projects/{project}/tags/blue",
+)
+"""What can be taken away, and is not there."""
+
+
+async def test_what_is_not_held_cannot_be_taken(cloud: Cloud) -> None:
+    roles = {row["name"]: row["id"] for row in (await cloud.admin.get(f"{V3}/roles"))["roles"]}
+    group = await made(cloud, "group", name="g")
+    ids = {
+        "project": cloud.demo.project_id, "user": cloud.demo.user_id, "group": group["id"], "role": roles["manager"],
+        "held": roles["member"],
+    }  # fmt: skip
+    before = (await cloud.admin.get(f"{V3}/role_assignments"))["role_assignments"]
+    for path in NOT_HELD:
+        await cloud.admin.delete(f"{V3}/{path.format(**ids)}", expect=404)
+    assert (await cloud.admin.get(f"{V3}/role_assignments"))["role_assignments"] == before
+
+
+async def test_a_group_is_no_user_of_the_same_id_and_a_domains_role_counts_nowhere(cloud: Cloud) -> None:
+    admin, demo = cloud.admin, cloud.demo
+    await admin.post(f"{V3}/groups", {"group": {"name": "twin"}}, expect=201)
+    rename = "UPDATE groups SET id = ? WHERE name = 'twin'"
+    await cloud.daemon.identity.write(lambda db: db.execute(rename, (demo.user_id,)))
+    roles = {row["name"]: row["id"] for row in (await admin.get(f"{V3}/roles"))["roles"]}
+    own = await made(cloud, "role", name="own", domain_id="default")
+    place = f"{V3}/projects/{demo.project_id}"
+    await admin.put(f"{place}/groups/{demo.user_id}/roles/{roles['admin']}", expect=204)
+    await admin.put(f"{place}/users/{demo.user_id}/roles/{own['id']}", expect=204)
+    await admin.put(f"{V3}/domains/default/users/{demo.user_id}/roles/{roles['admin']}", expect=204)
+    told = (await demo.get(f"{V3}/auth/tokens", headers={"X-Subject-Token": demo.token}))["token"]
+    assert {role["name"] for role in told["roles"]} == {"member", "reader"}
+    await admin.get(f"{place}/users/{demo.user_id}/roles/{roles['admin']}", expect=404)
+    query = f"effective&scope.project.id={demo.project_id}&user.id={demo.user_id}"
+    worked_out = (await admin.get(f"{V3}/role_assignments?{query}"))["role_assignments"]
+    assert {row["role"]["id"] for row in worked_out} == {roles["member"], roles["reader"]}
+
+
 async def test_immutable_roles_stay(cloud: Cloud) -> None:
     role = (await cloud.admin.get(f"{V3}/roles?name=member"))["roles"][0]
     path = f"{V3}/roles/{role['id']}"
@@ -220,11 +266,11 @@ async def test_a_domain_is_guarded_alike_at_both_of_its_doors(cloud: Cloud) -> N
         assert answer.status == 409
 
 
-@pytest.mark.parametrize("text", ["9999-12-31T23:59:59-12:00", "0001-01-01T00:00:00+12:00", "soon"])
-async def test_a_moment_without_an_hour_in_utc_is_no_moment(cloud: Cloud, text: str) -> None:
+async def test_a_moment_without_an_hour_in_utc_is_no_moment(cloud: Cloud) -> None:
     path = f"{V3}/users/{cloud.demo.user_id}/application_credentials"
-    await cloud.demo.post(path, {"application_credential": {"name": "a", "expires_at": text}}, expect=400)
-    await cloud.admin.get(f"{V3}/users", params={"password_expires_at": f"lt:{text}"}, expect=400)
+    for text in ("9999-12-31T23:59:59-12:00", "0001-01-01T00:00:00+12:00", "soon"):
+        await cloud.demo.post(path, {"application_credential": {"name": "a", "expires_at": text}}, expect=400)
+        await cloud.admin.get(f"{V3}/users", params={"password_expires_at": f"lt:{text}"}, expect=400)
 
 
 async def test_a_domain_manager_stays_in_the_domain(cloud: Cloud) -> None:
