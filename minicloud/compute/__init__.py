@@ -45,7 +45,7 @@ from minicloud.host import Host
 from minicloud.host.hypervisor import DomainEvent, DomainSpec, Power
 from minicloud.identity import Identity
 from minicloud.image import Image
-from minicloud.network import Network, Nic, PortInfo
+from minicloud.network import Network, Nic, PortGone, PortInfo
 from minicloud.placement import Placement
 from minicloud.volume import Volume, VolumeExtended
 
@@ -79,6 +79,7 @@ class Compute:
         self.identity, self.image, self.placement = identity, image, placement
         self.network, self.volume = network, volume
         self.quotas = quotas.made()
+        self._parting: set[asyncio.Task[None]] = set()
         self._off: defaultdict[str, set[asyncio.Event]] = defaultdict(set)
         self._reconciler = Reconciler("compute", partial(reconcile.run, self))
         register = self.operations.register
@@ -110,10 +111,13 @@ class Compute:
         """Listen to the hypervisor; note our service records."""
         self.hypervisor.on_event(self._observe)
         self.events.subscribe_in(VolumeExtended, partial(actions.volume_extended_in, self))
+        self.events.subscribe(PortGone, self._lose_card)
         await services.begin(self)
 
     async def stop(self) -> None:
-        """Nothing to end: machines go on."""
+        """Machines go on."""
+        for task in self._parting:
+            task.cancel()
 
     # --- what other services ask ---------------------------------------------------------------------------------
 
@@ -221,6 +225,11 @@ class Compute:
     def look_again(self) -> None:
         """Have the reconciler compare rows and machines soon."""
         self._reconciler.wake()
+
+    def _lose_card(self, fact: PortGone) -> None:
+        task = asyncio.create_task(attach.port_gone(self, fact.port_id, fact.device_id), name="port gone")
+        self._parting.add(task)
+        task.add_done_callback(self._parting.discard)
 
     def _observe(self, event: DomainEvent) -> None:
         if event.power in (Power.SHUTOFF, Power.CRASHED, Power.SAVED):

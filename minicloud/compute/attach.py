@@ -5,6 +5,7 @@ Several may be asked for one server at once (Terraform does): they take turns in
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import uuid
 from collections.abc import Awaitable, Callable
@@ -245,6 +246,24 @@ async def _detach_interface(compute: Compute, op: Operation) -> None:
         _done(db, compute, op)
 
     await compute.store.write(forget)
+
+
+async def port_gone(compute: Compute, port_id: str, server_id: str) -> None:
+    """A port was deleted through the network API: its machine loses the card, as soon as nothing else is joined or parted.
+
+    A machine that is busy otherwise, or in a state that forbids it, loses the card with its next boot."""
+
+    def admit(db: Db) -> None:
+        server = SERVERS.get(db, server_id)
+        if server is None or server.deleted or all(nic["port_id"] != port_id for nic in server.nics):
+            return
+        ctx = Context.internal("port deleted")
+        states.require(server, "detach_interface", ctx)
+        actions.begin_in(db, ctx, server, "detach_interface", compute.now())
+        compute.operations.enlist_in(db, ctx, "server.detach_interface", server.subject, port_id=port_id)
+
+    with contextlib.suppress(Conflict):
+        await _in_turn(compute, server_id, admit)
 
 
 # --- both ------------------------------------------------------------------------------------------------------------

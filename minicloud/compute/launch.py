@@ -132,6 +132,7 @@ def _admit(
     for server in servers[:count]:
         last += 1
         server_groups.join_in(db, compute, server)
+        compute.network.hold_in(db, [nic["port_id"] for nic in server.nics if not nic["created"]], server.id)
         admitted.append(SERVERS.insert(db, dataclasses.replace(server, number=last)))
         actions.begin_in(db, ctx, server, "create", server.created_at)
         compute.operations.enlist_in(db, ctx, "server.create", server.subject)
@@ -145,6 +146,7 @@ def _admit(
 def _within_quota(db: Db, compute: Compute, servers: Sequence[Server], least: int) -> int:
     """How many of the servers the project may have, at least `least`; `OverQuota` otherwise."""
     server = servers[0]
+    cards = sum(nic["created"] for nic in server.nics)
     quotas.require_metadata_in(compute.quotas, db, server.project_id, server.metadata)
     for count in range(len(servers), least - 1, -1):
         try:
@@ -152,6 +154,7 @@ def _within_quota(db: Db, compute: Compute, servers: Sequence[Server], least: in
                 db, server.project_id, instances=count, cores=count * server.flavor["vcpus"],
                 ram=count * server.flavor["ram_mb"],
             )  # fmt: skip
+            compute.network.require_room_in(db, server.project_id, ports=count * cards)
         except OverQuota:
             if count == least:
                 raise
@@ -216,16 +219,20 @@ def _volume_image_properties(compute: Compute, ctx: Context, root: NewDisk) -> d
 
 
 def _check_disks(compute: Compute, ctx: Context, disks: Sequence[NewDisk], flavor: Flavor) -> None:
-    """Volumes that are named exist and are free; a flavor without disk needs a volume to boot from."""
+    """What is named exists and volumes are free; a flavor without disk needs a volume to boot from."""
     if disks[0].destination == "local" and flavor.disk_gb == 0:
         require(ctx, ADMIN, "os_compute_api:servers:create:zero_disk_flavor")
     for disk in disks:
-        if disk.source != "volume":
-            continue
         try:
+            if disk.source == "image":
+                compute.image.require_active(ctx, disk.source_id or "")
+            if disk.source == "snapshot":
+                compute.volume.require_snapshot(ctx, disk.source_id or "")
+            if disk.source != "volume":
+                continue
             volume = compute.volume.visible(ctx, disk.source_id or "")
-        except NotFound as missing:
-            raise Invalid(f"Block Device Mapping is Invalid: {missing.message}") from None
+        except (NotFound, Conflict) as refused:
+            raise Invalid(f"Block Device Mapping is Invalid: {refused.message}") from None
         if volume.status not in ("available", "reserved") and not getattr(volume, "multiattach", False):
             raise Invalid(
                 f"Block Device Mapping is Invalid: volume {disk.source_id} is {volume.status}, not available."
@@ -417,4 +424,5 @@ def failed(compute: Compute, db: Db, op: Operation, error: MinicloudError) -> No
         fault={"code": 500, "message": message[:255], "details": message, "created": now},
     )  # fmt: skip
     BLOCK_DEVICES.delete_where(db, "server_id = ? AND destination = 'volume'", (server_id,))
+    compute.network.let_go_in(db, [nic["port_id"] for nic in server.nics if not nic["created"]], server_id)
     actions.finish_in(db, op.ctx, server_id, "compute__do_build_and_run_instance", now, error=message)

@@ -41,7 +41,7 @@ class Metadata:
     ) -> None:
         self._namespaces, self._network = host.namespaces, network
         self._events = foundation.events
-        self._answers = Answers(network=network, compute=compute, tracer=foundation.tracer)
+        self._answers = Answers(network=network, compute=compute, tracer=foundation.tracer, clock=foundation.clock)
         self._open: dict[MetadataDoor, web.AppRunner] = {}
         self._reconciler = Reconciler("metadata", self._reconcile, every=30.0)
 

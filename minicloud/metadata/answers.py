@@ -6,6 +6,7 @@ OpenStack's folders list one name a line; EC2's folders end in a slash where a f
 
 from __future__ import annotations
 
+from collections import OrderedDict
 from collections.abc import Mapping
 from typing import Any
 
@@ -13,20 +14,45 @@ import structlog
 from aiohttp import web
 
 from minicloud.compute import EC2_VERSIONS, VERSIONS, Compute, GuestFacts, ec2_meta_data, openstack_files
+from minicloud.core.clock import Clock
 from minicloud.core.errors import Conflict, Invalid
 from minicloud.core.trace import Tracer
 from minicloud.network import Network, PortInfo
 
 log = structlog.get_logger(__name__)
 _PLAIN = "text/plain"
+BURST, RATE = 200, 50
+"""Questions of one guest: at once, and a second after that. A first boot asks some thirty."""
+MOST_KNOWN = 4096
+"""Guests that are remembered at a time."""
+
+
+class Pace:
+    """How fast one guest may ask: a bucket of `BURST` questions for each address behind each door, filled again at `RATE` a
+    second. What one guest asks too much is refused before anything is looked up for it, so that the others are served."""
+
+    def __init__(self, clock: Clock) -> None:
+        self._clock = clock
+        self._left: OrderedDict[tuple[str, str], tuple[float, float]] = OrderedDict()
+
+    def allows(self, who: tuple[str, str]) -> bool:
+        """Whether one more question may be answered now; counts it."""
+        now = self._clock.monotonic()
+        left, then = self._left.pop(who, (float(BURST), now))
+        left = min(float(BURST), left + (now - then) * RATE)
+        self._left[who] = (max(0.0, left - 1), now)
+        if len(self._left) > MOST_KNOWN:
+            self._left.popitem(last=False)
+        return left >= 1
 
 
 class Answers:
     """The application behind the doors; one `web.Application` a door, all of them the same but for the owner."""
 
-    def __init__(self, *, network: Network, compute: Compute, tracer: Tracer) -> None:
+    def __init__(self, *, network: Network, compute: Compute, tracer: Tracer, clock: Clock) -> None:
         self._network, self._compute, self._tracer = network, compute, tracer
-        self._seen: set[str] = set()
+        self._seen: OrderedDict[str, None] = OrderedDict()
+        self._pace = Pace(clock)
 
     def application(self, owner_id: str) -> web.Application:
         """The application for requests that arrive in one network's or router's namespace."""
@@ -39,13 +65,18 @@ class Answers:
         return application
 
     async def _answer(self, owner_id: str, request: web.Request) -> web.Response:
+        if not self._pace.allows((owner_id, request.remote or "")):
+            text = "429 Too Many Requests\n"
+            return web.Response(status=429, text=text, content_type=_PLAIN, headers={"Retry-After": "1"})
         port = self._network.port_at(owner_id, request.remote or "")
         facts = None if port is None else self._compute.guest(port.device_id)
         if port is None or facts is None:
             log.warning("metadata was asked for by nobody's address", owner=owner_id, address=request.remote)
             return _missing()
         if facts.id not in self._seen:
-            self._seen.add(facts.id)
+            self._seen[facts.id] = None
+            if len(self._seen) > MOST_KNOWN:
+                self._seen.popitem(last=False)
             log.info("a guest asked for its metadata", server=facts.id, path=request.path)
             await self._note(facts, port, request.path)
         parts = [part for part in request.path.split("/") if part]

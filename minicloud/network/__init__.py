@@ -101,6 +101,18 @@ class Network:
         """Decide a new machine's interfaces; writes nothing. See `nics.choose`."""
         return nics.choose(self, ctx, requested, groups=security_groups)
 
+    def hold_in(self, db: Db, port_ids: Sequence[str], server_id: str) -> None:
+        """Promise ports of the user's to a machine until it is plugged. Raises `Conflict` for one that a device has."""
+        nics.hold_in(self, db, port_ids, server_id)
+
+    def let_go_in(self, db: Db, port_ids: Sequence[str], server_id: str) -> None:
+        """Take back what `hold_in` promised to that machine and it did not get; shrugs at all else."""
+        nics.let_go_in(self, db, port_ids, server_id)
+
+    def require_room_in(self, db: Db, project_id: str, *, ports: int) -> None:
+        """Raise `OverQuota` if a project may not have so many ports more."""
+        self.quotas.check_in(db, project_id, port=ports)
+
     async def plug(
         self, ctx: Context, nic: Nic, server_id: str, *, hostname: str = "", availability_zone: str = "nova"
     ) -> PortInfo:

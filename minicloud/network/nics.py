@@ -180,6 +180,23 @@ def _check_address_in(db: Db, network: NetworkRow, subnets: Sequence[Subnet], as
         raise Invalid(f"Fixed IP address {address} is already in use on instance of network {network.id}.")
 
 
+def hold_in(service: Network, db: Db, port_ids: Sequence[str], server_id: str) -> None:
+    """See `Network.hold_in`: of several servers that want one port, one is accepted."""
+    for port_id in port_ids:
+        row = PORTS.get(db, port_id)
+        if row is None or row.device_id:
+            raise Conflict(f"Port {port_id} is still in use.", code="PortInUse")
+        standing.changed_in(db, service.clock, PORTS, row, {"device_id": server_id})
+
+
+def let_go_in(service: Network, db: Db, port_ids: Sequence[str], server_id: str) -> None:
+    """See `Network.let_go_in`."""
+    for port_id in port_ids:
+        row = PORTS.get(db, port_id)
+        if row is not None and row.device_id == server_id and not row.host_id:
+            standing.changed_in(db, service.clock, PORTS, row, {"device_id": ""})
+
+
 async def plug(
     service: Network, ctx: Context, nic: Nic, server_id: str, *, hostname: str, availability_zone: str
 ) -> PortInfo:

@@ -131,6 +131,10 @@ class Volume:
         """The volume, if the caller may know it; else `NotFound`."""
         return volumes.visible(self, ctx, volume_id)
 
+    def require_snapshot(self, ctx: Context, snapshot_id: str) -> None:
+        """`NotFound` unless the caller may know the snapshot."""
+        snapshots.visible(self, ctx, snapshot_id)
+
     async def make(
         self,
         ctx: Context,

@@ -10,6 +10,8 @@ from typing import Any
 import pycdlib
 import pytest
 
+from minicloud.core.clock import SystemClock
+from minicloud.metadata.answers import BURST, RATE, Pace
 from minicloud.network import MetadataDoor, PortInfo
 from tests.compute.conftest import Yard, yard_of
 from tests.conftest import Cloud
@@ -133,3 +135,27 @@ async def test_the_config_drive_tells_the_same_and_the_password(yard: Yard) -> N
     assert shown["config_drive"] == "True"
     stored = yard.cloud.daemon.store.read(lambda db: db.execute("SELECT admin_password FROM servers").fetchall())
     assert stored == [(None,)]
+
+
+def test_a_guest_that_asks_without_end_is_slowed_down_and_no_other() -> None:
+    clock = StandingClock()
+    pace, greedy, modest = Pace(clock), ("network", "10.7.0.3"), ("network", "10.7.0.4")
+    assert sum(pace.allows(greedy) for _ in range(1000)) == BURST
+    assert pace.allows(modest) and not pace.allows(greedy)
+    clock.seconds += 1.0
+    assert sum(pace.allows(greedy) for _ in range(1000)) == RATE
+
+
+async def test_who_asks_too_often_is_told_to_wait(yard: Yard, monkeypatch: pytest.MonkeyPatch) -> None:
+    asker = Asker(yard, monkeypatch, "none")
+    monkeypatch.setattr(Pace, "allows", lambda pace, who: False)
+    assert b"429" in await asker.ask("GET", "/openstack", expect=429)
+
+
+class StandingClock(SystemClock):
+    """A clock that goes on when it is told to."""
+
+    seconds = 0.0
+
+    def monotonic(self) -> float:
+        return self.seconds

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import uuid
 from collections.abc import AsyncIterator
 from pathlib import Path
@@ -87,6 +88,24 @@ async def test_a_stale_generation_is_refused_with_a_code(door: Door) -> None:
         admin, "PUT", f"/resource_providers/{one}/traits", {"resource_provider_generation": 9, "traits": []}, expect=409
     )
     assert answer["errors"][0]["code"] == "placement.concurrent_update"
+
+
+async def test_of_many_writes_of_one_generation_one_counts(door: Door) -> None:
+    admin, consumer = door.client("admin"), str(uuid.uuid4())
+    one = await provider(admin, "one", VCPU=400)
+
+    async def raced(path: str, body: dict[str, Any]) -> None:
+        headers = {"OpenStack-API-Version": "placement 1.39"}
+        told = await asyncio.gather(*(admin.put(f"/placement{path}", body, headers=headers) for _ in range(30)))
+        lost = [answer for answer in told if answer.status == 409]
+        assert len(lost) == 29 and {answer["errors"][0]["code"] for answer in lost} == {"placement.concurrent_update"}
+
+    body = {"resource_provider_generation": 1, "inventories": {"VCPU": {"total": 500}}}
+    await raced(f"/resource_providers/{one}/inventories", body)
+    await raced(f"/resource_providers/{one}/inventories/VCPU", {"resource_provider_generation": 2, "total": 600})
+    await raced(f"/allocations/{consumer}", claim(one, VCPU=2))
+    await raced(f"/allocations/{consumer}", {**claim(one, VCPU=3), "consumer_generation": 1})
+    assert (await ask(admin, "GET", f"/resource_providers/{one}/usages", expect=200))["usages"] == {"VCPU": 3}
 
 
 async def test_a_consumer_generation_guards_allocations(door: Door) -> None:

@@ -175,9 +175,14 @@ def _by_status(call: Call) -> Filter:
 
 
 def _by_name(compute: Compute, text: str) -> Filter:
-    """Names are matched by a regular expression; one with many unbounded repeats could take for ever and is refused."""
-    if len(text) > 255 or len(re.findall(r"(?<!\\)(?:[*+]|\{\d*,\d*\})", text)) > 2 or re.search(r"[*+}]\)[*+{]", text):
-        raise Invalid("Cannot search by this name: a pattern may have at most 255 characters and two repeats.")
+    """Names are matched by a regular expression; one that could take for ever is refused: many repeats or choices, or a
+    group that is repeated."""
+    repeats, choices = len(re.findall(r"(?<!\\)[*+{]", text)), len(re.findall(r"(?<!\\)[?|]", text))
+    if len(text) > 255 or repeats > 2 or choices > 3 or re.search(r"\)[*+?{]|\(\?", text):
+        raise Invalid(
+            "Cannot search by this name: a pattern may have at most 255 characters, two repeats and three choices, and"
+            " no group that is repeated."
+        )
     try:
         pattern = re.compile(text)
     except re.error as error:
