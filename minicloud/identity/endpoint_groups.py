@@ -24,10 +24,10 @@ FILTERS = ("service_id", "region_id", "interface", "enabled")
 
 
 def _refuse_odd(filters: Mapping[str, Any] | None) -> None:
-    unknown = [name for name in filters or () if name not in FILTERS]
-    if unknown or not filters:
-        told = f"{unknown[0][:40]} is none of them" if unknown else "there is none"
-        raise Invalid(f"Cannot use the filters: they must be some of {', '.join(FILTERS)}, {told}.")
+    for name in filters or ():
+        if name not in FILTERS:
+            told = ", ".join(FILTERS)
+            raise Invalid(f"Cannot use the filters: {name[:40]} is none of those that there are, which are {told}.")
 
 
 def _check(db: Db, row: EndpointGroup, values: dict[str, Any]) -> None:
@@ -53,8 +53,10 @@ async def create(
     extra: Mapping[str, Any] | None = None,
 ) -> EndpointGroup:
     """A new group; `Invalid` for no filter, or one of something that endpoints haven't got."""
+    if not filters:
+        raise Invalid(f"Cannot make a group of all endpoints: its filters must be some of {', '.join(FILTERS)}.")
     _refuse_odd(filters)
-    row = EndpointGroup(uuid.uuid4().hex, name, description, dict(filters or {}), dict(extra or {}))
+    row = EndpointGroup(uuid.uuid4().hex, name, description, dict(filters), dict(extra or {}))
     return await identity.write(ENDPOINT_GROUPS.insert, row)
 
 

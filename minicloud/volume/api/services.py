@@ -191,27 +191,39 @@ async def list_zones(volume: Volume, call: Call) -> dict[str, Any]:
     return {"availabilityZoneInfo": [{"zoneName": services.ZONE, "zoneState": {"available": True}}]}
 
 
-EXTENSIONS = {
-    "os-availability-zone": "Availability zones.", "os-extended-snapshot-attributes": "Project and progress of snapshots.",
-    "os-hosts": "Hosts, for administrators.", "os-quota-sets": "Quotas of projects.",
-    "os-quota-class-sets": "Default quotas.", "os-services": "Services, and whether they take work.",
-    "os-types-extra-specs": "Extra specs of volume types.", "os-types-manage": "Volume types can be made and changed.",
-    "os-used-limits": "Use beside limits.", "os-vol-host-attr": "The host of a volume, for administrators.",
-    "os-vol-image-meta": "What is remembered of a volume's image.", "os-vol-mig-status-attr": "Migration status of volumes.",
-    "os-vol-tenant-attr": "The project of a volume.", "os-volume-actions": "Attach, extend, upload and other actions.",
-    "os-volume-transfer": "Volumes handed from project to project.", "os-volume-type-access": "Private volume types.",
-    "qos-specs": "Limits that volume types name.", "scheduler-stats": "Pools and their room.",
-    "capabilities": "What the backend can do.", "os-admin-actions": "Resetting and forcing, for administrators.",
-    "os-snapshot-actions": "Snapshots' status.", "OS-SCH-HNT": "Hints, which one host takes and ignores.",
-}  # fmt: skip
+EXTENSIONS = (
+    ("os-availability-zone", "AvailabilityZones", "Availability zones."),
+    ("os-extended-snapshot-attributes", "ExtendedSnapshotAttributes", "Project and progress of snapshots."),
+    ("os-hosts", "Hosts", "Hosts, for administrators."),
+    ("os-quota-sets", "Quotas", "Quotas of projects."),
+    ("os-quota-class-sets", "QuotaClasses", "Default quotas."),
+    ("os-services", "Services", "Services, and whether they take work."),
+    ("os-types-extra-specs", "TypesExtraSpecs", "Extra specs of volume types."),
+    ("os-types-manage", "TypesManage", "Volume types can be made and changed."),
+    ("os-used-limits", "UsedLimits", "Use beside limits."),
+    ("os-vol-host-attr", "VolumeHostAttribute", "The host of a volume, for administrators."),
+    ("os-vol-image-meta", "VolumeImageMetadata", "What is remembered of a volume's image."),
+    ("os-vol-mig-status-attr", "VolumeMigStatusAttribute", "Migration status of volumes."),
+    ("os-vol-tenant-attr", "VolumeTenantAttribute", "The project of a volume."),
+    ("os-volume-actions", "VolumeActions", "Attach, extend, upload and other actions."),
+    ("os-volume-transfer", "VolumeTransfer", "Volumes handed from project to project."),
+    ("os-volume-type-access", "VolumeTypeAccess", "Private volume types."),
+    ("qos-specs", "Qos_specs_manage", "Limits that volume types name."),
+    ("scheduler-stats", "Scheduler_stats", "Pools and their room."),
+    ("capabilities", "Capabilities", "What the backend can do."),
+    ("os-admin-actions", "AdminActions", "Resetting and forcing, for administrators."),
+    ("os-snapshot-actions", "SnapshotActions", "Snapshots' status."),
+    ("OS-SCH-HNT", "SchedulerHints", "Hints, which one host takes and ignores."),
+)
+"""(alias, name, description): clients look for either of the first two, which are Cinder's."""
 
 
 async def list_extensions(volume: Volume, call: Call) -> dict[str, Any]:
-    """What is offered beyond the core, by the aliases that clients look for."""
+    """What is offered beyond the core."""
     return {
         "extensions": [
-            {"name": alias, "alias": alias, "description": text, "updated": "2024-01-01T00:00:00+00:00", "links": []}
-            for alias, text in EXTENSIONS.items()
+            {"name": name, "alias": alias, "description": text, "updated": "2024-01-01T00:00:00+00:00", "links": []}
+            for alias, name, text in EXTENSIONS
         ]
     }
 
