@@ -45,6 +45,9 @@ class Setting:
     unless: Any = None
 
 
+LARGEST = 2**63 - 1
+"""Of whole numbers that the database keeps."""
+
 REQUIRED = Setting(required=True)
 OPTIONAL = Setting()
 ADMIN = Setting(policy=ADMIN_POLICY)
@@ -89,6 +92,8 @@ def integer(*, low: int | None = None, high: int | None = None) -> Type:
         number = int(value)
         if (low is not None and number < low) or (high is not None and number > high):
             raise Invalid(f"{number} is not between {low} and {high}.")
+        if not -LARGEST - 1 <= number <= LARGEST:
+            raise Invalid("The number is larger than any that is kept.")
         return number
 
     return Type({"anyOf": [{"type": "integer", **bounds}, {"type": "string", "pattern": r"^-?\d{1,18}$"}]}, load)

@@ -128,9 +128,10 @@ async def test_a_stopped_daemons_create_is_taken_back_at_the_next_start(tmp_path
     first = Engine(tmp_path, world := [])
     first.things.hold.clear()
     await first.begin("create")
-    await asyncio.sleep(0.02)
+    async with asyncio.timeout(30):
+        while world != ["claim"]:
+            await asyncio.sleep(0)
     await first.stop()
-    assert world == ["claim"]
     second = Engine(tmp_path, world)
     await second.operations.recover()
     assert world == []
@@ -201,8 +202,9 @@ async def test_an_undo_that_nobody_knows_is_stuck_and_stops_no_other(tmp_path: P
     ctx = Context(user_id="u", request_id="req-1")
     for subject in ("thing/1", "thing/2"):
         await first.store.write(lambda db, subject=subject: first.operations.enlist_in(db, ctx, "create", subject))
-    while len(world) < 2:
-        await asyncio.sleep(0)
+    async with asyncio.timeout(30):
+        while len(world) < 2:
+            await asyncio.sleep(0)
     await first.stop()
     second = Engine(tmp_path, world)
     await second.store.write(
