@@ -93,6 +93,33 @@ def test_a_domain_never_imports_its_own_wire() -> None:
     assert wrong == []
 
 
+def test_no_file_system_of_a_guest_is_mounted_here() -> None:
+    """What a guest wrote is never read by this host's kernel: mounted are namespaces' handles and the sandbox's own folders."""
+    tools = {
+        "mount",
+        "guestmount",
+        "guestfish",
+        "virt-copy-in",
+        "virt-customize",
+        "qemu-nbd",
+        "losetup",
+        "kpartx",
+        "fuse2fs",
+    }
+    allowed = {"sandbox/kernel.py", "host/real/namespaces.py"}
+    wrong = [
+        f"{path}:{node.lineno}"
+        for path, tree in modules()
+        for node in ast.walk(tree)
+        if path not in allowed
+        and (
+            (isinstance(node, ast.Attribute) and node.attr == "mount" and "libc" in ast.unparse(node.value))
+            or (isinstance(node, ast.Constant) and node.value in tools)
+        )
+    ]
+    assert wrong == []
+
+
 def test_nothing_starts_a_process_but_run() -> None:
     starters = (
         "create_subprocess_exec",
