@@ -108,7 +108,7 @@ class Image:
     import_seconds: Count = 4 * 3600
     """How long one web-download may take."""
     import_networks: Networks = ()
-    """Networks that are not public and from which web-download may fetch all the same, as CIDRs."""
+    """Networks, as CIDRs, from which web-download may fetch though they are not public, and at any port, not only the web's."""
 
 
 @dataclass(frozen=True)

@@ -92,18 +92,21 @@ async def run(
         start_new_session=True,
         preexec_fn=_limiter(limits),
     )
+    ended = False
     try:
         async with asyncio.timeout(timeout):
             out, err, _ = await asyncio.gather(
                 _bounded(process.stdout), _bounded(process.stderr), _feed(process.stdin, stdin)
             )
             code = await process.wait()
+            ended = True
     except TimeoutError:
         raise HostFailure(
             f"Cannot {what or 'run ' + argv[0]}: it did not end within {timeout:g} s.", detail=" ".join(full)
         ) from None
     finally:
-        await _end(process)
+        if not ended:
+            await _end(process)
     done = Finished(full, code, out, err)
     if check and code != 0:
         tail = err.decode("utf-8", "replace")[-2000:]
@@ -229,7 +232,7 @@ async def _feed(pipe: asyncio.StreamWriter | None, data: bytes | None) -> None:
 
 
 async def _end(process: asyncio.subprocess.Process) -> None:
-    if process.returncode is None:
-        with contextlib.suppress(ProcessLookupError):
-            os.killpg(process.pid, signal.SIGKILL)
-        await process.wait()
+    """Kill a child and all of its session: children of its own may outlive it and hold its output."""
+    with contextlib.suppress(ProcessLookupError):
+        os.killpg(process.pid, signal.SIGKILL)
+    await process.wait()

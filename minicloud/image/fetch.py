@@ -1,7 +1,8 @@
 """Downloads for imports: a stranger names the URL, so the cloud's own neighbourhood is off limits.
 
-Addresses that are not public (loopback, private, link-local: metadata services, this host) are refused after the name was
-resolved and at each redirect, but for the networks that `image.import_networks` of the configuration allows.
+Addresses that are not public (loopback, private, link-local: metadata services), this host's own, and ports that are not
+the web's are refused after the name was resolved and at each redirect, but for the networks that `image.import_networks`
+of the configuration allows.
 """
 
 from __future__ import annotations
@@ -21,7 +22,11 @@ from aiohttp.resolver import ThreadedResolver
 
 from minicloud.core.errors import Invalid, Unavailable
 
+_Address = ipaddress.IPv4Address | ipaddress.IPv6Address
 REDIRECTS = 5
+PORTS = {"http": 80, "https": 443}
+NAT64 = ipaddress.ip_network("64:ff9b::/96")
+"""IPv4 as networks of IPv6 alone see it (RFC 6052): the address is in the last four bytes."""
 SILENCE = 60.0
 """Seconds without a byte after which a server is given up."""
 
@@ -36,22 +41,49 @@ class _Guarded:
         self, host: str, port: int = 0, family: socket.AddressFamily = socket.AF_INET
     ) -> list[ResolveResult]:
         found = await self._resolver.resolve(host, port, family)
-        kept = [one for one in found if may_ask(one["host"], self._allowed)]
+        kept = [one for one in found if may_ask(one["host"], port, self._allowed)]
         if not kept:
-            raise OSError("no address of that name may be asked")
+            raise OSError("no address of that name may be asked at that port")
         return kept
 
     async def close(self) -> None:
         await self._resolver.close()
 
 
-def may_ask(address: str, allowed: Sequence[str]) -> bool:
-    """Whether a download may go to an address: a public one, or one of an allowed network."""
-    plain = ipaddress.ip_address(address.partition("%")[0])
-    if isinstance(plain, ipaddress.IPv6Address) and plain.ipv4_mapped is not None:
-        plain = plain.ipv4_mapped
+def may_ask(address: str, port: int, allowed: Sequence[str]) -> bool:
+    """Whether a download may go there: to the web's ports of a public address that is not our own, or to any port in an
+    allowed network."""
+    plain = _plain(ipaddress.ip_address(address.partition("%")[0]))
     networks = [ipaddress.ip_network(one, strict=False) for one in allowed]
-    return plain.is_global or any(plain.version == one.version and plain in one for one in networks)
+    if any(plain.version == one.version and plain in one for one in networks):
+        return True
+    return port in PORTS.values() and _is_public(plain) and not _is_own(plain)
+
+
+def _plain(address: _Address) -> _Address:
+    """An IPv4 address that stands in an IPv6 one, or the address itself."""
+    if isinstance(address, ipaddress.IPv4Address):
+        return address
+    if address in NAT64:
+        return ipaddress.IPv4Address(int(address) & 0xFFFFFFFF)
+    return address.ipv4_mapped or address
+
+
+def _is_public(address: _Address) -> bool:
+    if not address.is_global or address.is_multicast or address.is_reserved:
+        return False
+    # left from the time of transition: 6to4 holds an IPv4 address that was not looked at, site-local is private
+    return isinstance(address, ipaddress.IPv4Address) or not (address.sixtofour or address.is_site_local)
+
+
+def _is_own(address: _Address) -> bool:
+    """Whether an address is this machine's: then what it would send to it would come from it. Nothing is sent."""
+    with socket.socket(socket.AF_INET if address.version == 4 else socket.AF_INET6, socket.SOCK_DGRAM) as asked:
+        try:
+            asked.connect((str(address), PORTS["http"]))
+            return ipaddress.ip_address(asked.getsockname()[0]) == address
+        except OSError:  # no way there
+            return False
 
 
 def check(uri: str, allowed: Sequence[str]) -> None:
@@ -62,7 +94,7 @@ def check(uri: str, allowed: Sequence[str]) -> None:
     """
     try:
         parts = urlsplit(uri)
-        host, _ = parts.hostname, parts.port
+        host, port = parts.hostname, parts.port
     except ValueError:
         raise Invalid(f"Invalid import URI: {uri[:200]!r} is no URL.") from None
     if parts.scheme not in ("http", "https") or not host or parts.username is not None:
@@ -71,8 +103,10 @@ def check(uri: str, allowed: Sequence[str]) -> None:
         ipaddress.ip_address(host)
     except ValueError:
         return
-    if not may_ask(host, allowed):
-        raise Invalid(f"Cannot download from {host}: it is no public address, nor one that this cloud allows.")
+    if not may_ask(host, port or PORTS[parts.scheme], allowed):
+        raise Invalid(
+            f"Cannot download from {host}: it is no public address at port 80 or 443, nor one that this cloud allows."
+        )
 
 
 async def stream(uri: str, allowed: Sequence[str], *, seconds: float) -> AsyncIterator[bytes]:

@@ -19,7 +19,7 @@ from minicloud.image.tables import ITEMS, NAMESPACES, Item, Namespace
 if TYPE_CHECKING:
     from minicloud.image import Image
 
-RESOURCE_TYPES = (
+USUAL_TYPES = (
     "OS::Cinder::Volume", "OS::Glance::Image", "OS::Nova::Aggregate", "OS::Nova::Flavor", "OS::Nova::Server",
 )  # fmt: skip
 """What definitions may be about, by Heat's names."""
@@ -103,8 +103,7 @@ async def change(image: Image, row: Namespace, name: str, values: Mapping[str, A
 
 async def remove(image: Image, row: Namespace) -> None:
     """Remove a namespace and all that is in it. Raises `Forbidden` for a protected one."""
-    if row.protected:
-        raise Forbidden(f"Metadata definition namespace {row.name} is protected and cannot be deleted.")
+    _refuse_protected(row)
 
     def forget(db: Db) -> None:
         ITEMS.delete_where(db, "namespace = ?", (row.name,))
@@ -123,6 +122,13 @@ def resource_types(image: Image) -> list[str]:
 def items(image: Image, row: Namespace, kind: Kind) -> list[Item]:
     """All items of a kind in a namespace, in the order of their making."""
     return image.store.read(ITEMS.where, "namespace = ? AND kind = ?", (row.name, kind), order="rowid")
+
+
+def resource_types(image: Image) -> list[str]:
+    """What definitions may be about: the usual, and what any was said to be about."""
+    sql = "SELECT DISTINCT name FROM metadef_items WHERE kind = ?"
+    used = image.store.read(lambda db: {name for (name,) in db.execute(sql, (Kind.RESOURCE_TYPE,))})
+    return sorted({*USUAL_TYPES, *used})
 
 
 def item(image: Image, row: Namespace, kind: Kind, name: str) -> Item:
@@ -167,15 +173,23 @@ async def change_item(image: Image, row: Namespace, kind: Kind, name: str, new: 
 
 
 async def remove_item(image: Image, row: Namespace, kind: Kind, name: str) -> None:
-    """Take one item out; `NotFound` if it is not there."""
+    """Take one item out. Raises `NotFound` if it is not there, `Forbidden` if the namespace is protected."""
+    item(image, row, kind, name)
+    _refuse_protected(row)
     condition = "namespace = ? AND kind = ? AND name = ?"
     if not await image.store.write(ITEMS.delete_where, condition, (row.name, kind, name)):
         raise _missing(row, kind, name)
 
 
 async def remove_items(image: Image, row: Namespace, kind: Kind) -> None:
-    """Take all items of a kind out."""
+    """Take all items of a kind out. Raises `Forbidden` if the namespace is protected."""
+    _refuse_protected(row)
     await image.store.write(ITEMS.delete_where, "namespace = ? AND kind = ?", (row.name, kind))
+
+
+def _refuse_protected(row: Namespace) -> None:
+    if row.protected:
+        raise Forbidden(f"Metadata definition namespace {row.name} is protected: nothing of it can be deleted.")
 
 
 def _get(db: Db, namespace: str, kind: Kind, name: str) -> Item | None:

@@ -72,3 +72,22 @@ async def test_authorities_are_those_of_the_machine_when_a_download_begins(
             _ = [piece async for piece in fetch.stream(url, LOOPBACK, seconds=60)]
         monkeypatch.setenv("SSL_CERT_FILE", str(pem))
         assert b"".join([piece async for piece in fetch.stream(url, LOOPBACK, seconds=60)]) == b"from afar"
+
+
+@pytest.mark.parametrize(
+    ("address", "port", "allowed", "wanted"),
+    [
+        ("1.1.1.1", 443, (), True), ("2606:4700::1111", 80, (), True), ("64:ff9b::101:101", 443, (), True),
+        ("1.1.1.1", 22, (), False), ("1.1.1.1", 8080, ("1.1.1.0/24",), True), ("10.0.0.5", 8080, ("10.0.0.0/8",), True),
+        ("10.0.0.5", 80, ("11.0.0.0/8",), False), ("::ffff:10.0.0.5", 80, ("10.0.0.0/8",), True),
+    ],
+)  # fmt: skip
+def test_downloads_go_to_the_public_web_and_to_what_is_allowed(
+    address: str, port: int, allowed: tuple[str, ...], wanted: bool
+) -> None:
+    assert fetch.may_ask(address, port, allowed) is wanted
+
+
+def test_an_address_of_this_machine_is_never_public(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(fetch, "_is_public", lambda address: True)
+    assert not fetch.may_ask("127.0.0.1", 80, ())

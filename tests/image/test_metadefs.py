@@ -87,3 +87,53 @@ async def test_every_kind_has_its_schemas(door: Door) -> None:
     for path in ("namespace", "objects", "property", "tags"):
         assert (await alice.get(f"/image/v2/schemas/metadefs/{path}"))["name"] == path
     assert (await alice.get("/image/v2/schemas/metadefs/resource_type"))["name"] == "resource_type_association"
+
+
+async def test_nothing_of_a_protected_namespace_is_deleted(door: Door) -> None:
+    admin, one = door.client("admin"), f"{ALL}/P"
+    body = {
+        "namespace": "P", "protected": True, "tags": [{"name": "t"}], "objects": [{"name": "o"}],
+        "properties": {"p": {"title": "P", "type": "string"}},
+        "resource_type_associations": [{"name": "OS::Home::Lab", "prefix": "lab:"}],
+    }  # fmt: skip
+    await admin.post(ALL, body, expect=201)
+    before = (await admin.get(one)).body
+    for path in (
+        "", "/tags", "/tags/t", "/objects", "/objects/o", "/properties", "/properties/p", "/resource_types/OS::Home::Lab",
+    ):  # fmt: skip
+        await admin.delete(one + path, expect=403)
+    assert (await admin.get(one)).body == before
+    await admin.delete(one + "/tags/nope", expect=404)
+    types = (await admin.get("/image/v2/metadefs/resource_types"))["resource_types"]
+    assert {"name": "OS::Home::Lab"} in types
+
+
+async def test_definitions_are_told_with_the_prefix_of_a_type(door: Door) -> None:
+    admin, one = door.client("admin"), f"{ALL}/Q"
+    inner = {"title": "P", "type": "string"}
+    body = {
+        "namespace": "Q", "objects": [{"name": "o", "properties": {"a": inner}, "required": ["a"]}], "properties": {"p": inner},
+        "resource_type_associations": [{"name": "OS::Nova::Flavor", "prefix": "hw:"}, {"name": "OS::Nova::Server"}],
+    }  # fmt: skip
+    await admin.post(ALL, body, expect=201)
+    for kind, prefix in (("OS::Nova::Flavor", "hw:"), ("OS::Nova::Server", ""), ("elsewhere", "")):
+        told = (await admin.get(f"{one}?resource_type={kind}")).body
+        assert told["properties"] == {f"{prefix}p": inner}
+        assert (told["objects"][0]["properties"], told["objects"][0]["required"]) == (
+            {f"{prefix}a": inner}, [f"{prefix}a"],
+        )  # fmt: skip
+    for bad in ({"properties": 5}, {"properties": {"x": 5}}, {"required": "x"}, {"required": [5]}):
+        await admin.post(one + "/objects", {"name": "bad", **bad}, expect=400)
+        await admin.post(ALL, {"namespace": "bad", "objects": [{"name": "bad", **bad}]}, expect=400)
+
+
+async def test_tags_are_replaced_or_appended_and_an_update_replaces_what_it_leaves_out(door: Door) -> None:
+    admin, one = door.client("admin"), f"{ALL}/T"
+    body = {"namespace": "T", "visibility": "public", "description": "d", "tags": [{"name": "a"}]}
+    await admin.post(ALL, body, expect=201)
+    await admin.post(one + "/tags", {"tags": [{"name": "b"}]}, headers={"X-Openstack-Append": "True"}, expect=201)
+    assert [tag["name"] for tag in (await admin.get(one))["tags"]] == ["a", "b"]
+    await admin.post(one + "/tags", {"tags": [{"name": "c"}]}, expect=201)
+    assert [tag["name"] for tag in (await admin.get(one))["tags"]] == ["c"]
+    changed = await admin.put(one, {"namespace": "T"}, expect=200)
+    assert (changed["visibility"], "description" in changed.body) == ("private", False)

@@ -39,15 +39,7 @@ class RealDisks:
             status = await filesystem.in_thread(os.stat, path)
         if format in ("raw", "iso"):
             return Inspected(format=format, virtual_size=status.st_size, actual_size=status.st_blocks * 512)
-        told = await _describe(path, format)
-        specific = told.get("format-specific", {}).get("data", {})
-        return Inspected(
-            format=format,
-            virtual_size=int(told["virtual-size"]),
-            actual_size=int(told.get("actual-size", 0)),
-            backing_file=told.get("backing-filename"),
-            data_file=specific.get("data-file"),
-        )
+        return await _described(path, format)
 
     async def create(self, path: Path, *, format: str, size: int) -> None:
         """As promised."""
@@ -126,17 +118,27 @@ def _size(path: Path, format: str) -> int:
     raise HostFailure(f"Cannot use the disk {path.name}: disks are raw or qcow2, not {format}.")
 
 
-async def _describe(path: Path, format: str) -> dict[str, Any]:
+async def _described(path: Path, format: str) -> Inspected:
     argv = ["qemu-img", "info", "-U", "--output=json", "-f", NAMES.get(format, format), str(path)]
     done = await run(argv, timeout=INSPECT_SECONDS, limits=INSPECT_LIMITS, check=False, what="read the disk")
     if done.code != 0:
         raise HostFailure(
             f"Cannot read the disk {path.name} as {format}.", detail=done.err.decode("utf-8", "replace")[-2000:]
         )
-    told = json.loads(done.out)
-    if not isinstance(told, dict):
-        raise HostFailure(f"Cannot read the disk {path.name} as {format}.", detail=done.text[:2000])
-    return told
+    try:
+        told: dict[str, Any] = json.loads(done.out)
+        return Inspected(
+            format=format,
+            virtual_size=int(told["virtual-size"]),
+            actual_size=int(told.get("actual-size", 0)),
+            backing_file=told.get("backing-filename"),
+            data_file=told.get("format-specific", {}).get("data", {}).get("data-file"),
+        )
+    except (ValueError, TypeError, KeyError, AttributeError, RecursionError):
+        raise HostFailure(
+            f"Cannot read the disk {path.name} as {format}: qemu-img tells nothing that makes sense.",
+            detail=done.text[:2000],
+        ) from None
 
 
 async def _image(

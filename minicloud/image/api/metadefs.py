@@ -34,7 +34,17 @@ if TYPE_CHECKING:
 
 NAME = string(low=1, high=80)
 _TEXT = nullable(string(high=500))
-_OBJECTS = array(Type({"type": "object", "required": ["name"], "properties": {"name": NAME.schema}}))
+_NAMED: dict[str, Any] = {"type": "object", "required": ["name"], "properties": {"name": NAME.schema}}
+_NAMES = array(Type(_NAMED))
+_INNER = {
+    "properties": Type({"type": "object", "additionalProperties": {"type": "object"}}),
+    "required": array(string()),
+    "description": nullable(string(high=65535)),
+}
+"""What an object of definitions consists of."""
+_OBJECTS = array(
+    Type({**_NAMED, "properties": {**_NAMED["properties"], **{name: one.schema for name, one in _INNER.items()}}})
+)
 NAMESPACE = Schema(
     "namespace",
     Field("namespace", NAME, create=REQUIRED, update=REQUIRED),
@@ -43,12 +53,18 @@ NAMESPACE = Schema(
     Field("visibility", string(enum=("public", "private")), create=OPTIONAL, update=OPTIONAL),
     Field("protected", STRICT_BOOLEAN, create=OPTIONAL, update=OPTIONAL),
     Field("owner", string(), create=OPTIONAL, update=OPTIONAL),
-    Field("resource_type_associations", _OBJECTS, create=OPTIONAL),
+    Field("resource_type_associations", _NAMES, create=OPTIONAL),
     Field("objects", _OBJECTS, create=OPTIONAL),
     Field("properties", mapping(Type({"type": "object"}), key=r"^[\s\S]{1,80}$"), create=OPTIONAL),
-    Field("tags", _OBJECTS, create=OPTIONAL),
+    Field("tags", _NAMES, create=OPTIONAL),
 )
 ITEM = Schema("item", Field("name", NAME, create=REQUIRED, update=REQUIRED), extra=True)
+OBJECT = Schema(
+    "object",
+    Field("name", NAME, create=REQUIRED, update=REQUIRED),
+    *(Field(name, one, create=OPTIONAL, update=OPTIONAL) for name, one in _INNER.items()),
+    extra=True,
+)
 PROPERTY = Schema(
     "property",
     Field("name", NAME, create=REQUIRED, update=REQUIRED),
@@ -59,7 +75,7 @@ PROPERTY = Schema(
     ),
     extra=True,
 )  # fmt: skip
-SEVERAL_TAGS = Schema("tags", Field("tags", _OBJECTS, create=REQUIRED))
+SEVERAL_TAGS = Schema("tags", Field("tags", _NAMES, create=REQUIRED))
 BASE = "/v2/metadefs/namespaces"
 OWN = ("name", "created_at", "updated_at", "self", "schema")
 """Keys that clients send back and that are no part of a definition."""
@@ -142,20 +158,28 @@ async def create_namespace(image: Image, call: Call) -> Reply:
 
 
 async def show_namespace(image: Image, call: Call) -> Reply:
-    """A namespace with all that is in it."""
-    row = _of(image, call)
+    """A namespace with all that is in it; with `resource_type` its properties are named as that type needs them."""
+    row, kind_of_resource = _of(image, call), call.query.get("resource_type")
+    types = metadefs.items(image, row, Kind.RESOURCE_TYPE)
+    prefix = next((str(one.body.get("prefix") or "") for one in types if one.name == kind_of_resource), "")
     told = _namespace_shown(image, row)
     objects, tags = metadefs.items(image, row, Kind.OBJECT), metadefs.items(image, row, Kind.TAG)
     properties = metadefs.items(image, row, Kind.PROPERTY)
-    told |= {"objects": [_shown(one) for one in objects]} if objects else {}
-    told |= {"properties": {one.name: one.body for one in properties}} if properties else {}
+    told |= {"objects": [_prefixed(_shown(one), prefix) for one in objects]} if objects else {}
+    told |= {"properties": {prefix + one.name: one.body for one in properties}} if properties else {}
     told |= {"tags": [{"name": one.name} for one in tags]} if tags else {}
     return Reply(told)
 
 
+def _prefixed(told: dict[str, Any], prefix: str) -> dict[str, Any]:
+    properties = {prefix + name: one for name, one in told["properties"].items()}
+    return {**told, "properties": properties, "required": [prefix + name for name in told["required"]]}
+
+
 async def update_namespace(image: Image, call: Call) -> Reply:
-    """Change a namespace."""
-    body = dict(call.body)
+    """Replace what is said of a namespace: what is left out is as in a new one."""
+    left_out = {"display_name": None, "description": None, "visibility": "private", "protected": False}
+    body = {**left_out, "owner": call.ctx.project_id, **call.body}
     row = await metadefs.change(image, _of(image, call), body.pop("namespace"), body)
     return Reply(_namespace_shown(image, row))
 
@@ -171,9 +195,9 @@ async def list_resource_types(image: Image, call: Call) -> Reply:
 
 
 async def create_tags(image: Image, call: Call) -> Reply:
-    """Give a namespace exactly these tags, or with `X-Openstack-Append: True` these too."""
+    """Give a namespace exactly these tags, or with the header X-Openstack-Append these, too."""
     several: dict[str, dict[str, Any]] = {one["name"]: {} for one in call.body["tags"]}
-    more = call.request.headers.get("X-Openstack-Append", "").lower() == "true"
+    more = call.request.headers.get("X-Openstack-Append", "").lower() in ("true", "1", "yes", "on", "t", "y")
     rows = await metadefs.add(image, _of(image, call), Kind.TAG, several, alone=not more)
     return Reply({"tags": [{"name": row.name} for row in rows]})
 
@@ -349,7 +373,7 @@ ROUTES = [
     Route("GET", "/metadefs/resource_types", list_resource_types, policy=READER, rule="list_metadef_resource_types"),
     Route("POST", TAGS, create_tags, body=SEVERAL_TAGS, status=201, policy=ADMIN, rule="add_metadef_tags"),
     Route("POST", TAGS + "/{item}", create_tag, status=201, policy=ADMIN, rule="add_metadef_tag"),
-    *_Collection(Kind.OBJECT, "objects", "object").routes(),
+    *_Collection(Kind.OBJECT, "objects", "object", OBJECT).routes(),
     *_Collection(Kind.PROPERTY, "properties", "property", PROPERTY).routes(),
     *_Collection(Kind.TAG, "tags", "tag").routes(),
     *_Collection(Kind.RESOURCE_TYPE, "resource_types", "resource_type_association").routes(),
