@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
+
+import fastjsonschema
 
 from minicloud.image import Image
 from tests.door import Door, open_door
@@ -80,6 +84,25 @@ async def test_objects_properties_and_tags_come_change_and_go(door: Door) -> Non
     assert [one["name"] for one in named].count("OS::Nova::Server") == 1 and {"name": "Our::Thing"} in named
     await admin.delete(types + "/OS::Nova::Server", expect=204)
     await admin.delete(types + "/OS::Nova::Server", expect=404)
+
+
+async def test_what_is_told_fits_its_schema(door: Door) -> None:
+    """Clients check answers by the schemas, and refuse what does not fit."""
+    admin = door.client("admin")
+
+    async def checker(name: str) -> Callable[[Any], Any]:
+        schema = (await admin.get(f"/image/v2/schemas/metadefs/{name}")).body
+        found: Callable[[Any], Any] = fastjsonschema.compile({**schema, "type": "object"})
+        return found
+
+    fits, fits_object = await checker("namespace"), await checker("object")
+    for told in (await admin.get(ALL + "?limit=100"))["namespaces"]:
+        fits(told)
+    await admin.post(ALL, {"namespace": "N"}, expect=201)
+    one = {"name": "o", "properties": {"p": {"title": "P", "type": "string"}}}
+    fits_object(one)
+    fits_object((await admin.post(f"{ALL}/N/objects", one, expect=201)).body)
+    (await checker("property"))({"name": "p", "title": "P", "type": "string"})
 
 
 async def test_every_kind_has_its_schemas(door: Door) -> None:

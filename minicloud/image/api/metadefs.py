@@ -86,13 +86,14 @@ def _namespace_shown(image: Image, row: Namespace) -> dict[str, Any]:
         "namespace": row.name,
         "visibility": row.visibility,
         "protected": row.protected,
-        "owner": row.owner,
         "created_at": seconds_z(row.created_at),
         "updated_at": seconds_z(row.updated_at),
         "self": f"{BASE}/{row.name}",
         "schema": "/v2/schemas/metadefs/namespace",
     }
-    told |= {name: value for name in ("display_name", "description") if (value := getattr(row, name)) is not None}
+    told |= {
+        name: value for name in ("display_name", "description", "owner") if (value := getattr(row, name)) is not None
+    }
     types = metadefs.items(image, row, Kind.RESOURCE_TYPE)
     return told | ({"resource_type_associations": [_shown(one) for one in types]} if types else {})
 
@@ -327,7 +328,7 @@ _ONE: dict[str, dict[str, Any]] = {
             "name": {"type": "string", "maxLength": 80},
             "description": _STRING,
             "required": {"type": "array", "items": _STRING},
-            "properties": {"type": "object", "additionalProperties": _PROPERTY},
+            "properties": {"type": "object", "additionalProperties": {**_PROPERTY, "required": ["title", "type"]}},
         },
     },
     "property": _PROPERTY,

@@ -11,8 +11,9 @@ if TYPE_CHECKING:
     from minicloud.image import Image
 
 CURRENT = 16
-"""v2.16: without several stores, caching and locations, whose minors say nothing about a cloud that has none."""
-SPOKEN = (CURRENT, 15, 9, 7, 6, 5, 4, 3, 2, 1, 0)
+"""v2.16: without the minors of caching (14) and of locations by clients (17), which are not offered; clients look for
+those of stores and tasks (8 to 13) by name."""
+SPOKEN = (CURRENT, 15, *range(13, -1, -1))
 
 
 def _versions(call: Call) -> dict[str, Any]:
