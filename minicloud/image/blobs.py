@@ -12,6 +12,7 @@ import hashlib
 import os
 from collections.abc import AsyncIterator, Callable
 from pathlib import Path
+from typing import IO
 
 from minicloud.core.errors import TooLarge
 from minicloud.host import filesystem
@@ -21,6 +22,8 @@ from minicloud.image.intake import MODE, Blob, Intake
 Progress = Callable[[int], None]
 PIECE = 256 * 1024
 """Bytes of a file of ours that are read at once."""
+STEP = 64 * 1024**2
+"""Bytes that are hashed at one go: a fifth of a second."""
 DRAFT = ".new"
 """End of a draft's name: the start removes what a killed daemon left."""
 
@@ -88,8 +91,17 @@ async def nothing() -> AsyncIterator[bytes]:
 
 
 async def measured(path: Path) -> Blob:
-    """Hash a file that is there already, and make it durable."""
-    return await filesystem.in_thread(_measure, path)
+    """Hash a file that is there already, and make it durable; in steps, so that a large one keeps no thread from others and
+    can be given up."""
+    md5, sha512, size = hashlib.md5(usedforsecurity=False), hashlib.sha512(), 0
+    file = await filesystem.in_thread(path.open, "rb", 0)
+    try:
+        while count := await filesystem.in_thread(_hash_on, file, md5, sha512):
+            size += count
+        await filesystem.in_thread(_settle, file)
+    finally:
+        await filesystem.in_thread(file.close)
+    return Blob(size, md5.hexdigest(), sha512.hexdigest(), None)
 
 
 async def moved(source: Path, target: Path) -> None:
@@ -98,16 +110,19 @@ async def moved(source: Path, target: Path) -> None:
         await filesystem.in_thread(_publish, source, target)
 
 
-def _measure(path: Path) -> Blob:
-    md5, sha512, size = hashlib.md5(usedforsecurity=False), hashlib.sha512(), 0
-    with path.open("rb", 0) as file:
-        while piece := file.read(PIECE):
-            md5.update(piece)
-            sha512.update(piece)
-            size += len(piece)
-        os.fchmod(file.fileno(), MODE)
-        os.fsync(file.fileno())
-    return Blob(size, md5.hexdigest(), sha512.hexdigest(), None)
+def _hash_on(file: IO[bytes], *sums: hashlib._Hash) -> int:
+    """The next pieces of a file into some sums; how many bytes there were."""
+    count = 0
+    while count < STEP and (piece := file.read(PIECE)):
+        for one in sums:
+            one.update(piece)
+        count += len(piece)
+    return count
+
+
+def _settle(file: IO[bytes]) -> None:
+    os.fchmod(file.fileno(), MODE)
+    os.fsync(file.fileno())
 
 
 def _publish(draft: Path, path: Path) -> None:

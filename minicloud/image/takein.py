@@ -8,6 +8,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from minicloud.core.errors import TooLarge
 from minicloud.image import blobs, images, upload
 from minicloud.image.blobs import Blob
 from minicloud.image.tables import ImageRow, Status
@@ -22,12 +23,15 @@ async def run(image: Image, *, image_id: str, path: Path, format: str) -> ImageR
         row = await images.set_status(image, image_id, Status.SAVING, expect=(Status.QUEUED, Status.SAVING))
         async with upload.back_to_queued(image, image_id, Status.SAVING):
             wanted, target = row.disk_format or format, image.blob(image_id)
+            limit = image.config.image.size_limit
             if wanted == format:
                 await blobs.moved(path, target)
             else:
                 await image.host.disks.convert(path, target, source_format=format, target_format=wanted)
                 await image.host.disks.remove(path)
             seen = await image.host.disks.inspect(target, format=wanted)
+            if seen.actual_size > limit or (wanted == "raw" and seen.virtual_size > limit):
+                raise TooLarge(f"Cannot make the image: its data is larger than the limit of {limit} bytes.")
             found = await blobs.measured(target)
             blob = Blob(found.size, found.checksum, found.hash_value, seen.virtual_size)
             return await upload.activate(image, image_id, blob, expect=Status.SAVING)

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from minicloud.core.errors import Conflict, NotFound
+from minicloud.core.errors import Conflict, NotFound, TooLarge
 from minicloud.host import qcow2
 from minicloud.image import Image
 from tests.door import Door, context
@@ -97,6 +97,33 @@ async def test_a_file_of_ours_becomes_an_image(door: Door, tmp_path: Path) -> No
     assert shown["os_hash_value"] is not None
     await image.abandon(row.id)
     await door.client("alice").get(f"/image/v2/images/{row.id}")
+
+
+def sparse(path: Path, size: int) -> Path:
+    with path.open("wb") as file:
+        file.truncate(size)
+    return path
+
+
+async def test_a_file_of_ours_over_the_limit_becomes_none(door: Door, tmp_path: Path) -> None:
+    image, path = service(door), sparse(tmp_path / "huge", door.config.image.size_limit + 512)
+    row = await image.reserve(context("alice"), name="snap", properties={}, disk_format="raw")
+    with pytest.raises(TooLarge):
+        await image.take_in(context("alice"), image_id=row.id, path=path, format="raw")
+    assert (await door.client("alice").get(f"/image/v2/images/{row.id}"))["status"] == "queued"
+    assert list((door.config.state / "images").iterdir()) == []
+
+
+async def test_the_hashing_of_a_large_file_is_given_up_at_once(door: Door, tmp_path: Path) -> None:
+    image, path = service(door), sparse(tmp_path / "large", door.config.image.size_limit)
+    row = await image.reserve(context("alice"), name="snap", properties={}, disk_format="raw")
+    work = asyncio.ensure_future(image.take_in(context("alice"), image_id=row.id, path=path, format="raw"))
+    while path.exists():
+        await asyncio.sleep(0.01)
+    work.cancel()
+    done, _ = await asyncio.wait([work], timeout=30)
+    assert done and work.cancelled()
+    assert list((door.config.state / "images").iterdir()) == []
 
 
 async def test_an_abandoned_image_is_gone_and_twice_is_fine(door: Door) -> None:
