@@ -19,7 +19,7 @@ from minicloud.image.tables import ITEMS, NAMESPACES, Item, Namespace
 if TYPE_CHECKING:
     from minicloud.image import Image
 
-USUAL_TYPES = (
+RESOURCE_TYPES = (
     "OS::Cinder::Volume", "OS::Glance::Image", "OS::Nova::Aggregate", "OS::Nova::Flavor", "OS::Nova::Server",
 )  # fmt: skip
 """What definitions may be about, by Heat's names."""
@@ -122,13 +122,6 @@ def resource_types(image: Image) -> list[str]:
 def items(image: Image, row: Namespace, kind: Kind) -> list[Item]:
     """All items of a kind in a namespace, in the order of their making."""
     return image.store.read(ITEMS.where, "namespace = ? AND kind = ?", (row.name, kind), order="rowid")
-
-
-def resource_types(image: Image) -> list[str]:
-    """What definitions may be about: the usual, and what any was said to be about."""
-    sql = "SELECT DISTINCT name FROM metadef_items WHERE kind = ?"
-    used = image.store.read(lambda db: {name for (name,) in db.execute(sql, (Kind.RESOURCE_TYPE,))})
-    return sorted({*USUAL_TYPES, *used})
 
 
 def item(image: Image, row: Namespace, kind: Kind, name: str) -> Item:

@@ -22,7 +22,7 @@ from yarl import URL
 from minicloud.api.dialect import Dialect
 from minicloud.api.route import Route
 from minicloud.api.versions import printed
-from tests.conftest import Answer, Client, Cloud, running_cloud
+from tests.conftest import Answer, Client, Cloud, plain_config, running_cloud
 
 BOOKKEEPING = {"spans", "decisions", "login_failures", "sqlite_sequence", "_sqlite_migrations"}
 """Tables that also remember what was refused."""
@@ -215,8 +215,11 @@ def places_of(cloud: Cloud) -> list[Place]:
 
 @contextlib.asynccontextmanager
 async def furnished(folder: Path) -> AsyncIterator[Town]:
-    """A town for the length of a block."""
-    async with running_cloud(folder) as cloud:
+    """A town for the length of a block. Its images are small: hashing what random requests would make of its volumes
+    takes minutes."""
+    config = plain_config(folder)
+    config = dataclasses.replace(config, image=dataclasses.replace(config.image, size_limit=1024**3))
+    async with running_cloud(folder, config) as cloud:
         stranger = await cloud.person("stranger", project="elsewhere")
         with contextlib.closing(Ledger(cloud.daemon.store.path)) as ledger:
             town = Town(cloud, places_of(cloud), stranger, {}, {}, ledger)
