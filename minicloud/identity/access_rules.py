@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 
 from os_service_types import ServiceTypes
 
-from minicloud.core.errors import Conflict, Forbidden, NotFound
+from minicloud.core.errors import Forbidden, NotFound
 from minicloud.core.store import Db
 from minicloud.identity.tables import ACCESS_RULES, APPLICATION_CREDENTIALS, AccessRule
 
@@ -76,13 +76,13 @@ def show(identity: Identity, user_id: str, rule_id: str) -> AccessRule:
 
 
 async def delete(identity: Identity, user_id: str, rule_id: str) -> None:
-    """Remove a rule that no application credential uses any more; `Conflict` if one does."""
+    """Remove a rule that no application credential uses any more; `Forbidden` if one does."""
     show(identity, user_id, rule_id)
 
     def remove(db: Db) -> None:
         for row in APPLICATION_CREDENTIALS.where(db, "user_id = ?", (user_id,)):
             if row.access_rule_ids and rule_id in row.access_rule_ids:
-                raise Conflict(f"Cannot delete access rule {rule_id}: application credential {row.id} uses it.")
+                raise Forbidden(f"Cannot delete access rule {rule_id}: application credential {row.id} uses it.")
         ACCESS_RULES.delete(db, rule_id)
 
     await identity.write(remove)

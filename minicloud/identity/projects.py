@@ -119,13 +119,11 @@ async def delete(identity: Identity, project_id: str) -> None:
     """Remove a project and who may what in it.
 
     Raises:
-        Forbidden: it is immutable, a domain, or there are projects below it.
+        Forbidden: it is immutable, or there are projects below it.
     """
 
     def remove(db: Db) -> None:
         row = PROJECT.need_in(db, project_id)
-        if row.is_domain:
-            raise Forbidden(f"Cannot delete domain {project_id} as a project: delete the domain.")
         refuse_immutable(row.options, None, f"project {project_id}")
         if PROJECTS.first(db, "parent_id = ?", (project_id,)):
             raise Forbidden(f"Cannot delete project {project_id}: there are projects below it.")

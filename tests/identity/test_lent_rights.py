@@ -97,7 +97,7 @@ async def test_access_rules_hold_at_every_request(cloud: Cloud) -> None:
     listed = (await cloud.demo.get(path))["access_rules"]
     assert {rule["path"] for rule in listed} == {"/v3/auth/*", "/v3/users/{user_id}"}
     await cloud.demo.get(f"{path}/{listed[0]['id']}", expect=200)
-    await cloud.demo.delete(f"{path}/{listed[0]['id']}", expect=409)
+    await cloud.demo.delete(f"{path}/{listed[0]['id']}", expect=403)
     await cloud.demo.delete(f"{V3}/users/{cloud.demo.user_id}/application_credentials/{one['id']}", expect=204)
     await cloud.demo.delete(f"{path}/{listed[0]['id']}", expect=204)
     await cloud.demo.get(f"{path}/{listed[0]['id']}", expect=404)

@@ -262,8 +262,12 @@ async def test_a_domain_is_guarded_alike_at_both_of_its_doors(cloud: Cloud) -> N
         more = {"name": "more"} if noun == "domain" else {"name": "more", "is_domain": True}
         await inside.post(f"{V3}/{noun}s", {noun: more}, expect=403)
         await inside.delete(f"{V3}/{noun}s/{domain['id']}", expect=403)
+        await cloud.admin.delete(f"{V3}/{noun}s/{domain['id']}", expect=403)  # it is enabled
         answer = await cloud.admin.patch(f"{V3}/{noun}s/{domain['id']}", {noun: {"name": "Default"}})
         assert answer.status == 409
+        spare = await made(cloud, "domain", name=f"spare {noun}")
+        await cloud.admin.patch(f"{V3}/{noun}s/{spare['id']}", {noun: {"enabled": False}}, expect=200)
+        await cloud.admin.delete(f"{V3}/{noun}s/{spare['id']}", expect=204)
 
 
 async def test_a_moment_without_an_hour_in_utc_is_no_moment(cloud: Cloud) -> None:

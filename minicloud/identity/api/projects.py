@@ -106,9 +106,9 @@ async def update_project(identity: Identity, call: Call) -> Project:
 
 
 async def delete_project(identity: Identity, call: Call) -> None:
-    """Remove a project."""
-    _managed(identity, call)
-    await projects.delete(identity, call.params["project_id"])
+    """Remove a project; a domain on the same terms as at `/domains`."""
+    row = _managed(identity, call)
+    await (domains if row.is_domain else projects).delete(identity, row.id)
 
 
 # --- tags ------------------------------------------------------------------------------------------------------------
