@@ -114,7 +114,7 @@ class Api:
             self._handle,
             request_factory=_request,
             access_log=None,
-            logger=_Silence(),
+            logger=Silence(),
             keepalive_timeout=IDLE_SECONDS,
             auto_decompress=False,  # nobody sends bodies like that; what is small on the wire must not grow in here
         )
@@ -264,7 +264,7 @@ def _marks(dialect: Dialect, version: Version | None) -> Mapping[str, str]:
     return marks
 
 
-class _Silence:
+class Silence:
     """What aiohttp says of requests that are no HTTP and of clients that go away: whoever sent one is told, and its lines may
     hold secrets. What it says of bugs is logged."""
 

@@ -14,6 +14,7 @@ from collections.abc import Sequence
 import structlog
 from aiohttp import web
 
+from minicloud.api.app import Silence
 from minicloud.compute import Compute
 from minicloud.config import Config
 from minicloud.core.foundation import Foundation
@@ -26,6 +27,8 @@ from minicloud.network import DoorsChanged, MetadataDoor, Network
 __all__ = ["Metadata"]
 log = structlog.get_logger(__name__)
 STOP_SECONDS = 0.5
+IDLE_SECONDS = 75.0
+"""How long a guest's connection may say nothing: a guest must not use up the daemon's descriptors."""
 
 
 class Metadata:
@@ -75,7 +78,13 @@ class Metadata:
 
     async def _listen(self, door: MetadataDoor) -> None:
         socket = await self._namespaces.listen(door.space, door.address, door.port)
-        runner = web.AppRunner(self._answers.application(door.owner_id), access_log=None, shutdown_timeout=STOP_SECONDS)
+        runner = web.AppRunner(
+            self._answers.application(door.owner_id),
+            access_log=None,
+            logger=Silence(),
+            keepalive_timeout=IDLE_SECONDS,
+            shutdown_timeout=STOP_SECONDS,
+        )
         try:
             await runner.setup()
             await web.SockSite(runner, socket).start()

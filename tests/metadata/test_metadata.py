@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import base64
 import io
 import json
@@ -10,6 +11,7 @@ from typing import Any
 import pycdlib
 import pytest
 
+from minicloud import metadata
 from minicloud.core.clock import SystemClock
 from minicloud.metadata.answers import BURST, RATE, Pace
 from minicloud.network import MetadataDoor, PortInfo
@@ -159,3 +161,23 @@ class StandingClock(SystemClock):
 
     def monotonic(self) -> float:
         return self.seconds
+
+
+@pytest.mark.parametrize(
+    "said", [b"", b"GET / HT", b"no HTTP at all\r\n\r\n"], ids=["nothing", "half a line", "garbage"]
+)
+async def test_a_guest_that_does_not_come_to_its_point_is_hung_up_on_without_a_line_in_the_log(
+    yard: Yard, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture, said: bytes
+) -> None:
+    monkeypatch.setattr(metadata, "IDLE_SECONDS", 0.3)
+    doors = yard.cloud.daemon.metadata
+    await doors.stop()
+    await doors.reconcilers()[0].once()
+    host, port = next(where for door, where in doors.addresses().items() if door.owner_id == yard.network_id)
+    reader, writer = await asyncio.open_connection(host, port)
+    writer.write(said)
+    async with asyncio.timeout(30):
+        told = await reader.read()
+    writer.close()
+    assert told == b"" if not said.endswith(b"\n") else told.startswith(b"HTTP/1.0 400")
+    assert "aiohttp.server" not in {one.name for one in caplog.records}
