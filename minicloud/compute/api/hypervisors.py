@@ -22,7 +22,8 @@ NUMBER = 1
 """Its id before 2.53; from then on it is the resource provider's."""
 
 
-def _servers(compute: Compute) -> list[Server]:
+def placed(compute: Compute) -> list[Server]:
+    """The servers that have their place on this host."""
     return compute.store.read(SERVERS.where, "deleted = 0 AND placed = 1", order="number")
 
 
@@ -35,7 +36,7 @@ def _brief(compute: Compute, call: Call, *, with_servers: bool) -> dict[str, Any
         "status": "disabled" if service.disabled else "enabled",
     }
     if with_servers:
-        found = [{"name": row.instance_name, "uuid": row.id} for row in _servers(compute)]
+        found = [{"name": row.instance_name, "uuid": row.id} for row in placed(compute)]
         if found or call.at_least(2, 75):
             told["servers"] = found
     return told
@@ -58,7 +59,7 @@ def _details(compute: Compute, call: Call, *, with_servers: bool) -> dict[str, A
         "arch": seen.architecture, "model": seen.cpu_model, "vendor": "", "topology": {"cells": 1, **seen.cpu_topology},
         "features": list(seen.cpu_features),
     }  # fmt: skip
-    return told | _sizes(compute) | {"cpu_info": cpu if call.at_least(2, 28) else json.dumps(cpu)}
+    return told | sizes(compute) | {"cpu_info": cpu if call.at_least(2, 28) else json.dumps(cpu)}
 
 
 def _uptime(compute: Compute) -> str:
@@ -69,13 +70,13 @@ def _uptime(compute: Compute) -> str:
     return f" {compute.clock.now():%H:%M:%S} up {days} days, {hours:2}:{minutes:02},  0 users,  load average: {load}"
 
 
-def _sizes(compute: Compute) -> dict[str, int]:
+def sizes(compute: Compute) -> dict[str, int]:
     """What there is and what is promised; memory in MiB, disk in GiB."""
     seen, used = compute.hypervisor.capabilities(), compute.placement.usage()
     inventory = compute.placement.inventory()
     disk = inventory["DISK_GB"].total if "DISK_GB" in inventory else 0
     memory_used = used.get("MEMORY_MB", 0) + compute.config.compute.reserved_ram_mb
-    rows = _servers(compute)
+    rows = placed(compute)
     return {
         "vcpus": seen.vcpus, "memory_mb": seen.memory_mb, "local_gb": disk, "vcpus_used": used.get("VCPU", 0),
         "memory_mb_used": memory_used, "local_gb_used": used.get("DISK_GB", 0), "free_ram_mb": seen.memory_mb - memory_used,
@@ -142,7 +143,7 @@ async def show_uptime(compute: Compute, call: Call) -> Reply:
 
 async def show_statistics(compute: Compute, call: Call) -> Reply:
     """`GET /os-hypervisors/statistics`, before 2.88."""
-    return Reply({"hypervisor_statistics": {"count": 1, **_sizes(compute)}})
+    return Reply({"hypervisor_statistics": {"count": 1, **sizes(compute)}})
 
 
 async def search(compute: Compute, call: Call) -> Reply:

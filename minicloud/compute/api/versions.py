@@ -41,7 +41,7 @@ EXTENSIONS = (
     ("os-flavor-access", "FlavorAccess", "Private flavors."),
     ("os-flavor-extra-specs", "FlavorExtraSpecs", "Extra specs of flavors."),
     ("os-flavor-manage", "FlavorManage", "Making and removing flavors."),
-    ("os-hosts", "Hosts", "Hosts of the first API; part of every list, and gone since 2.43."),
+    ("os-hosts", "Hosts", "The host, until 2.42."),
     ("os-hypervisors", "Hypervisors", "The host."),
     ("os-instance-actions", "InstanceActions", "What was done with a server."),
     ("os-keypairs", "Keypairs", "Key pairs."),
@@ -61,7 +61,7 @@ EXTENSIONS = (
     ("os-user-data", "UserData", "User data."),
     ("os-volumes", "Volumes", "Attaching volumes."),
 )
-"""(alias, name, description) of Nova's extensions whose behaviour is here, and two names that clients of 2.1 look for."""
+"""(alias, name, description) of Nova's extensions whose behaviour is here, and one name that clients of 2.1 look for."""
 
 
 def _old(call: Call) -> dict[str, Any]:
