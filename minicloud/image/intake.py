@@ -2,9 +2,8 @@
 
 Why: MD5 and SHA-512, which the wire demands of every image, cost several times what receiving and writing does. So each
 stream has two lanes, one that writes and makes the MD5, one that makes the SHA-512; both run without the interpreter's
-lock, on two processors if there are two. What was written goes to the disk meanwhile, a stretch at a time, so that little is
-left to wait for at the end. A stream owns a handful of buffers that are filled again and again: that bounds its memory, and
-nothing is allocated while gigabytes pass. Called by `blobs`.
+lock, on two processors if there are two. A stream owns a handful of buffers that are filled again and again: that
+bounds its memory, and nothing is allocated while gigabytes pass. Called by `blobs`.
 """
 
 from __future__ import annotations
@@ -15,7 +14,7 @@ import os
 import threading
 from collections import deque
 from collections.abc import Callable
-from concurrent.futures import Future, ThreadPoolExecutor, wait
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 from typing import IO
@@ -29,12 +28,9 @@ FEW = 4
 """Streams at once that have large buffers."""
 PIECES = 3
 """Buffers of a stream: one that is filled, the others being written and hashed."""
-STRETCH = 16 * 1024 * 1024
-"""Bytes after which the disk is told to keep them, unless it is still at work on earlier ones."""
 ZEROS = {size: bytes(size) for size in (SMALL, LARGE)}
 MODE = 0o444
 _THREADS = ThreadPoolExecutor(max_workers=min(8, os.cpu_count() or 2), thread_name_prefix="image-bytes")
-_DISK = ThreadPoolExecutor(max_workers=2, thread_name_prefix="image-disk")
 
 _open: set[int] = set()
 """Streams that come in now, by the identity of their intake."""
@@ -110,8 +106,6 @@ class Intake:
         self._length = LARGE if len(_open) <= FEW else SMALL
         self._piece = _Piece(bytearray(self._length))
         self._free: list[_Piece] = []
-        self._unkept = 0
-        self._keeping: Future[None] | None = None
         self._made = 1
         self._busy = 0
         self._resting = threading.Condition()
@@ -145,15 +139,12 @@ class Intake:
         virtual_size = None if self._inspection is None else self._inspection.finish()
         self._file.truncate(self.size)
         os.fchmod(self._file.fileno(), MODE)
-        self._kept()
         os.fsync(self._file.fileno())
         return Blob(self.size, self._md5.hexdigest(), self._sha512.hexdigest(), virtual_size)
 
     def close(self) -> None:
         """Let the file go, after the last piece that is under way; after `finish` or instead of it."""
         self._rest()
-        if self._keeping is not None:
-            wait((self._keeping,))
         self._file.close()
         _open.discard(id(self))
         # lanes and intake know each other: without this the buffers would wait for a collection of garbage
@@ -206,11 +197,6 @@ class Intake:
             if lane.error is not None:
                 raise lane.error
 
-    def _kept(self) -> None:
-        """The stretch under way is on the disk; raises what the disk said."""
-        if self._keeping is not None:
-            self._keeping.result()
-
     # --- the lanes' work -----------------------------------------------------------------------------------------
 
     def _keep(self, piece: _Piece) -> None:
@@ -220,10 +206,6 @@ class Intake:
             view = memoryview(piece.buffer)[: piece.size]
             while view:
                 view = view[self._file.write(view) :]
-            self._unkept += piece.size
-        if self._unkept >= STRETCH and (self._keeping is None or self._keeping.done()):
-            self._kept()
-            self._unkept, self._keeping = 0, _DISK.submit(os.fdatasync, self._file.fileno())
         self._md5.update(memoryview(piece.buffer)[: piece.size])
         if self._inspection is not None:
             self._inspection.feed(memoryview(piece.buffer)[: piece.size])
