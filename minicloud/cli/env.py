@@ -18,8 +18,9 @@ from minicloud.core.errors import NotFound
 @click.option("--cloud", default="admin", show_default=True, help="Which of the clouds in clouds.yaml.")
 def env(file: Path | None, state: Path | None, fake: bool, cloud: str) -> None:
     """Print an openrc:  eval "$(minicloud env)"."""
-    sandboxed = state is None and "MINICLOUD_SANDBOX" in os.environ
-    path = Path(os.environ["OS_CLIENT_CONFIG_FILE"]) if sandboxed else config_of(file, state, fake=fake).state / FILE
+    inside = os.environ.get("OS_CLIENT_CONFIG_FILE") if "MINICLOUD_SANDBOX" in os.environ else None
+    named = file is not None or state is not None
+    path = Path(inside) if inside and not named else config_of(file, state, fake=fake).state / FILE
     try:
         told = variables(path.read_text(), cloud)
     except FileNotFoundError:

@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import gc
+import logging
 import os
 import threading
 from collections import Counter
 from pathlib import Path
+
+import pytest
 
 from minicloud.core.trace import Step
 from tests.conftest import Cloud, running_cloud
@@ -55,7 +58,10 @@ def ours() -> Counter[str]:
     )
 
 
-async def test_what_is_made_and_removed_leaves_nothing_in_the_process(cloud: Cloud) -> None:
+async def test_what_is_made_and_removed_leaves_nothing_in_the_process(
+    cloud: Cloud, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.WARNING)  # what is captured is kept, with the exceptions that it tells of and their frames
     await prepare(cloud)
     for number in range(3):
         await cycle(cloud, number)
