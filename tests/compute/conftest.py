@@ -28,7 +28,7 @@ class Yard:
         return self.cloud.demo
 
     async def create(
-        self, *, expect: int = 202, version: str = "2.96", client: Client | None = None, **server: Any
+        self, *, expect: int | None = 202, version: str = "2.96", client: Client | None = None, **server: Any
     ) -> Any:
         """Ask for a server; the answer."""
         body = {

@@ -22,8 +22,8 @@ async def _statuses(*asked: Any) -> Counter[int]:
 async def test_as_many_servers_as_the_quota_allows_whoever_asks_at_once(yard: Yard) -> None:
     quota = {"quota_set": {"instances": 4}}
     await yard.cloud.admin.put(f"{COMPUTE}/os-quota-sets/{yard.demo.project_id}", quota, expect=200)
-    single = [yard.create(expect=None, name=f"s{number}", networks="none") for number in range(10)]  # type: ignore[arg-type]
-    bulk = [yard.create(expect=None, min_count=5, networks="none") for _ in range(3)]  # type: ignore[arg-type]
+    single = [yard.create(expect=None, name=f"s{number}", networks="none") for number in range(10)]
+    bulk = [yard.create(expect=None, min_count=5, networks="none") for _ in range(3)]
     assert await _statuses(*bulk, *single) == {202: 4, 403: 9}
     await yard.cloud.daemon.operations.all_settled()
     limits = (await yard.demo.get(f"{COMPUTE}/limits"))["limits"]["absolute"]
@@ -85,7 +85,7 @@ async def test_as_many_network_things_as_the_quota_allows(yard: Yard, kind: str,
 async def test_a_port_goes_to_one_of_the_servers_that_want_it(yard: Yard) -> None:
     body = {"port": {"network_id": yard.network_id}}
     port_id = (await yard.demo.post(f"{NETWORK}/ports", body, expect=201))["port"]["id"]
-    wanted: list[Any] = [yard.create(expect=None, networks=[{"port": port_id}]) for _ in range(4)]  # type: ignore[arg-type]
+    wanted: list[Any] = [yard.create(expect=None, networks=[{"port": port_id}]) for _ in range(4)]
     assert await _statuses(*wanted) == {202: 1, 409: 3}
     await yard.cloud.daemon.operations.all_settled()
     (server,) = (await yard.demo.get(f"{COMPUTE}/servers/detail"))["servers"]
